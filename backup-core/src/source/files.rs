@@ -1,0 +1,1 @@
+//! Directory trees of the file system.

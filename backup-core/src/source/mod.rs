@@ -1,0 +1,122 @@
+//! The user's data on its way in: a [`Source`] yields entries and bytes, and knows nothing of packs.
+//!
+//! A source *pushes* its entries, in an order that is the same whenever the data is the same, into a [`Visitor`]. Metadata comes at once; extended attributes and
+//! content come through a [`Handle`], later and on another thread, and only for entries that must be read.
+
+pub mod files;
+
+use crate::error::Result;
+use crate::format::tree::{Attribute, Entry, OwnerName};
+use crate::progress::Warning;
+use crate::time::Time;
+
+/// What a source is, as manifests record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// Directory trees.
+    Directories,
+    /// One stream of bytes.
+    Stream,
+    /// Something of an embedder's.
+    Other,
+}
+
+/// Yields entries and bytes to be archived.
+pub trait Source: Sync {
+    /// What kind of source it is.
+    fn kind(&self) -> SourceKind;
+
+    /// The absolute, normalised paths under which its entries will stand in the snapshot, in order.
+    fn roots(&self) -> Vec<Vec<u8>>;
+
+    /// Visits everything: for each root [`Visitor::root`] and then that root's own entry with, if it is a directory, all below it.
+    ///
+    /// # Errors
+    /// What stops the whole walk. What concerns one entry is a [`Visitor::warning`] instead.
+    fn walk(&self, visitor: &mut dyn Visitor) -> Result<()>;
+}
+
+/// Receives what a source yields. Entries of a directory must come in strictly ascending order of their names, bytewise.
+pub trait Visitor {
+    /// A root begins: the next entry is the root itself, named by the last component of `path` (`-` for `/`).
+    fn root(&mut self, path: &[u8]) -> Result<()>;
+
+    /// A directory begins. What follows lies in it, until [`Visitor::leave`]. Its `content` is `None`.
+    fn enter(&mut self, entry: Entry, owner: Owner, handle: Box<dyn Handle>) -> Result<()>;
+
+    /// The directory entered last is complete. `incomplete` says that something in it could not be read.
+    fn leave(&mut self, incomplete: bool) -> Result<()>;
+
+    /// A regular file of `size_bytes`. Its `content` is `None`.
+    fn file(&mut self, entry: Entry, owner: Owner, size_bytes: u64, handle: Box<dyn Handle>) -> Result<()>;
+
+    /// Anything else: symbolic links and devices, with their `content`, and fifos.
+    fn other(&mut self, entry: Entry, owner: Owner, handle: Box<dyn Handle>) -> Result<()>;
+
+    /// Something could not be read, or is not as it should be.
+    fn warning(&mut self, warning: Warning);
+
+    /// Something may be of interest.
+    fn note(&mut self, note: Warning);
+}
+
+/// The names of an entry's owner and group on this machine, shared between entries; `None` where a number has no name.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    /// The user's.
+    pub user: Option<std::sync::Arc<OwnerName>>,
+    /// The group's.
+    pub group: Option<std::sync::Arc<OwnerName>>,
+}
+
+/// Leads to the attributes and the content of an entry that was visited.
+pub trait Handle: Send {
+    /// Reads the extended attributes, sorted by name.
+    ///
+    /// # Errors
+    /// The system's answer. Where a file system has no attributes, the list is empty.
+    fn attributes(&self) -> std::io::Result<Vec<Attribute>>;
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// The system's answer; also if what is there is no longer a regular file.
+    fn open(&self) -> std::io::Result<Box<dyn ContentReader>>;
+}
+
+/// A stretch of content, as [`ContentReader::read`] found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// So many bytes were appended to the buffer.
+    Data(usize),
+    /// A hole of so many bytes.
+    Hole(u64),
+    /// There is no more.
+    End,
+}
+
+/// Reads the content of one file, in order.
+pub trait ContentReader: Send {
+    /// Appends up to `limit` bytes of data to `buffer`, or tells of a hole or the end. Data is shorter than `limit` only before a hole or the end.
+    ///
+    /// # Errors
+    /// The system's answer.
+    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> std::io::Result<Stretch>;
+
+    /// Looks at the file once more after the end was read.
+    ///
+    /// # Errors
+    /// The system's answer.
+    fn finish(&mut self) -> std::io::Result<Finish>;
+}
+
+/// How a file looked after it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// Whether size or times differ from what they were when it was opened.
+    pub changed: bool,
+    /// Its times of content and metadata as they were when it was opened: those of the entry may be older.
+    pub mtime: Time,
+    /// See `mtime`.
+    pub ctime: Time,
+}

@@ -1,0 +1,1 @@
+//! Names to objects over `opendal::Operator`.
