@@ -16,7 +16,7 @@ limits! {
     /// Bytes of the clear header that begins every object.
     OBJECT_HEADER_BYTES = 96;
     /// Bytes of the clear trailer that ends every pack.
-    TRAILER_BYTES = 16;
+    TRAILER_BYTES = 112;
     /// Bytes that sealing adds: half a nonce and the authentication tag.
     SEAL_OVERHEAD_BYTES = 32;
     /// Smallest padded length of an object, in bytes, where its class says nothing.

@@ -1,6 +1,6 @@
 //! The clear header that begins every object, and the trailer that ends packs: sections 1.3 and 7 of `docs/format.md`.
 
-use super::constants::{FORMAT_VERSION, MAGIC, SUITE};
+use super::constants::{FORMAT_VERSION, MAGIC, OBJECT_PACK, SUITE};
 use super::record::{Flaw, require};
 use crate::id::WriterId;
 use crate::limits::{OBJECT_HEADER_BYTES, TRAILER_BYTES};
@@ -59,18 +59,19 @@ impl ObjectHeader {
     }
 }
 
-/// Encodes the trailer of a pack whose sealed table is so long.
-pub fn encode_trailer(table_length: u32) -> [u8; TRAILER_BYTES as usize] {
+/// Encodes the trailer of a pack with this header, whose sealed table is so long.
+pub fn encode_trailer(header: &[u8; HEADER_BYTES], table_length: u32) -> [u8; TRAILER_BYTES as usize] {
     let mut bytes = [0; TRAILER_BYTES as usize];
-    bytes[..4].copy_from_slice(&table_length.to_le_bytes());
-    bytes[8..].copy_from_slice(&MAGIC);
+    bytes[..HEADER_BYTES].copy_from_slice(header);
+    bytes[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&table_length.to_le_bytes());
+    bytes[HEADER_BYTES + 8..].copy_from_slice(&MAGIC);
     bytes
 }
 
-/// Decodes a trailer: the length of the sealed table before it.
-pub fn decode_trailer(bytes: &[u8]) -> Result<u32, Flaw> {
-    let bytes: &[u8; TRAILER_BYTES as usize] =
-        bytes.try_into().map_err(|_| Flaw::Malformed("the trailer is cut short"))?;
-    require(bytes[4..8] == [0; 4] && bytes[8..] == MAGIC, "the trailer is wrong")?;
-    Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+/// Decodes a trailer: the header of the pack, its exact bytes, and the length of the sealed table before the trailer.
+pub fn decode_trailer(bytes: &[u8]) -> Result<(ObjectHeader, [u8; HEADER_BYTES], u32), Flaw> {
+    let rest = bytes.get(HEADER_BYTES..).filter(|rest| rest.len() == 16).ok_or(Flaw::Malformed("the trailer is cut short"))?;
+    require(rest[4..8] == [0; 4] && rest[8..] == MAGIC, "the trailer is wrong")?;
+    let (header, header_bytes) = ObjectHeader::decode(bytes, OBJECT_PACK)?;
+    Ok((header, header_bytes, u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]])))
 }

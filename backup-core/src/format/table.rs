@@ -5,7 +5,7 @@
 use super::constants::*;
 use super::record::{Body, Flaw, check_row_version, require};
 use crate::codec::{Decode, Encode};
-use crate::id::{ChunkPrefix, PackId};
+use crate::id::{ChunkPrefix, PackId, WriterId};
 use crate::limits;
 
 /// Body of a pack's table, as columns.
@@ -234,6 +234,10 @@ pub struct IndexedPack {
     pub table_offset: u64,
     /// Length of its sealed table.
     pub table_length: u32,
+    /// The writer in its header.
+    pub writer: WriterId,
+    /// The salt in its header.
+    pub salt: [u8; 32],
     /// Its table's record.
     pub table: Vec<u8>,
 }

@@ -1,0 +1,99 @@
+//! One entry: composed, sealed and signed by its writer; verified by anyone; opened by who has the key.
+
+use crate::crypto::{Forged, Sealer, SigningKey, hash, verify};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::format::constants::OBJECT_ENTRY;
+use crate::format::header::ObjectHeader;
+use crate::format::ledger::{self, Enrolment, EntryHeader, RawEntry, SIGNATURE_BYTES};
+use crate::format::record::{self, Flaw};
+use crate::id::{EntryId, WriterId};
+use crate::keyring::Keyring;
+use crate::limits::{PAD_BYTES_MIN_DEFAULT, SEAL_OVERHEAD_BYTES};
+
+pub(crate) const ENTRY_CONTEXT: &str = "holdfast v1 ledger entry";
+pub(crate) const ENROLMENT_CONTEXT: &str = "holdfast v1 enrolment";
+
+/// An entry that was read and verified, its body still sealed.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: EntryId,
+    pub(crate) writer: WriterId,
+    pub(crate) header: EntryHeader,
+    salt: [u8; 32],
+    clear: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// Seals and signs an entry around the record of a body.
+pub(crate) fn compose(
+    writer: WriterId,
+    key: &SigningKey,
+    keyring: &Keyring,
+    header: &EntryHeader,
+    body: &[u8],
+    environment: &Environment,
+) -> Vec<u8> {
+    let salt = environment.random();
+    let object = ObjectHeader { kind: OBJECT_ENTRY, writer, salt };
+    let clear_length = ledger::encode_clear(&object, header, 0).len() as u64;
+    let others = clear_length + SEAL_OVERHEAD_BYTES + SIGNATURE_BYTES as u64;
+    let padded = record::encode_padded(body, others, PAD_BYTES_MIN_DEFAULT);
+    let sealed_length = u32::try_from(padded.len() as u64 + SEAL_OVERHEAD_BYTES).expect("bodies are bounded");
+    let mut bytes = ledger::encode_clear(&object, header, sealed_length);
+    let sealed = sealer(keyring, &header.class, &salt).seal(&bytes, 0, &padded);
+    bytes.extend_from_slice(&sealed);
+    let signature = key.sign(ENTRY_CONTEXT, &bytes);
+    bytes.extend_from_slice(&signature);
+    bytes
+}
+
+fn sealer(keyring: &Keyring, class: &str, salt: &[u8; 32]) -> Sealer {
+    Sealer::new(&keyring.ledger_key(class).derive("holdfast v1 entry key", salt))
+}
+
+/// Makes the enrolment of a writer, signed by the admin.
+pub(crate) fn compose_enrolment(enrolment: &Enrolment, admin: &SigningKey) -> Vec<u8> {
+    let mut bytes = record::encode(enrolment);
+    let signature = admin.sign(ENROLMENT_CONTEXT, &bytes);
+    bytes.extend_from_slice(&signature);
+    bytes
+}
+
+/// Opens an enrolment; says what is wrong with it where something is.
+pub(crate) fn verify_enrolment(bytes: &[u8], admin_key: &[u8; 32]) -> Result<Enrolment, Flaw> {
+    let (record, signature) =
+        bytes.split_last_chunk::<SIGNATURE_BYTES>().ok_or(Flaw::Malformed("the enrolment is cut short"))?;
+    let signed = verify(admin_key, ENROLMENT_CONTEXT, record, signature);
+    record::require(signed, "the enrolment is not signed by the admin")?;
+    record::decode(record)
+}
+
+impl Entry {
+    /// Takes an entry out of its object, its signature not yet verified.
+    pub(crate) fn from_raw(raw: &RawEntry<'_>) -> Self {
+        Self {
+            id: EntryId(hash(raw.bytes)),
+            writer: raw.object.writer,
+            header: raw.header.clone(),
+            salt: raw.object.salt,
+            clear: raw.clear.to_vec(),
+            sealed: raw.sealed.to_vec(),
+        }
+    }
+
+    /// Opens the body with the key of the entry's class and returns its record.
+    pub(crate) fn open(&self, keyring: &Keyring) -> Result<Vec<u8>> {
+        let damaged = |what| Error::damaged(self.describe(), what);
+        let mut blob = self.sealed.clone();
+        let padded = sealer(keyring, &self.header.class, &self.salt)
+            .open(&self.clear, 0, &mut blob)
+            .map_err(|Forged| damaged("the body does not open"))?;
+        record::decode_padded(padded).map_err(|flaw| flaw.at(self.describe()))
+    }
+
+    /// Names the entry for people.
+    pub(crate) fn describe(&self) -> String {
+        format!("ledger entry {} of writer {}", self.header.sequence, self.writer)
+    }
+}

@@ -1,0 +1,130 @@
+//! Opens tables and frames of stored packs. Everything from storage is hostile until the seal opened and the table was checked.
+
+use crate::compress;
+use crate::crypto::Sealer;
+use crate::error::{Error, Result};
+use crate::format::constants::{ENCODING_ZSTD, OBJECT_PACK};
+use crate::format::header::{HEADER_BYTES, ObjectHeader, decode_trailer};
+use crate::format::name::{Area, Domain, ObjectName};
+use crate::format::record::{self, Flaw};
+use crate::format::table::{Frame, Table, TableBody};
+use crate::id::PackId;
+use crate::keyring::PeriodKeys;
+use crate::limits::TRAILER_BYTES;
+use crate::pack::builder::TABLE_ORDINAL;
+use crate::storage::Storage;
+
+/// Where a pack is, as a ledger entry tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackPlace {
+    pub(crate) id: PackId,
+    pub(crate) area: Area,
+    pub(crate) domain: std::sync::Arc<Domain>,
+    pub(crate) length: u64,
+    pub(crate) table_offset: u64,
+    pub(crate) table_length: u32,
+}
+
+impl PackPlace {
+    /// The object's name.
+    pub(crate) fn name(&self) -> String {
+        ObjectName::Pack(self.area, (*self.domain).clone(), self.id).to_string()
+    }
+
+    /// Reads and opens the table: one request.
+    pub(crate) fn read_table(&self, keys: &PeriodKeys, storage: &Storage) -> Result<OpenPack> {
+        let name = self.name();
+        let length = u64::from(self.table_length) + TRAILER_BYTES;
+        let bytes = storage.read_range_cached(&name, self.table_offset, length)?;
+        match self.open_table(keys, bytes) {
+            Err(error) if error.is_damage() => {
+                storage.forget_cached(&name, self.table_offset, length);
+                self.open_table(keys, storage.read_range(&name, self.table_offset, length)?)
+            }
+            result => result,
+        }
+    }
+
+    /// Opens a table from the end of the pack: sealed table and trailer.
+    pub(crate) fn open_table(&self, keys: &PeriodKeys, mut end: Vec<u8>) -> Result<OpenPack> {
+        let at = |flaw: Flaw| flaw.at(self.name());
+        let table_length = end.len().saturating_sub(TRAILER_BYTES as usize);
+        let (table, trailer) = end.split_at_mut(table_length);
+        let (header, header_bytes, announced) = decode_trailer(trailer).map_err(at)?;
+        if announced as usize != table_length || announced != self.table_length {
+            return Err(Error::damaged(self.name(), "the trailer contradicts the ledger"));
+        }
+        let sealer = keys.pack_sealer(&header.salt);
+        let padded = sealer
+            .open(&header_bytes, TABLE_ORDINAL, table)
+            .map_err(|_| Error::damaged(self.name(), "the table does not open"))?;
+        let record = record::decode_padded(padded).map_err(at)?;
+        let body: TableBody = record::decode(&record).map_err(at)?;
+        let table = Table::new(&body, self.table_offset).map_err(at)?;
+        Ok(OpenPack { place: self.clone(), header: header_bytes, sealer, table, record })
+    }
+}
+
+/// A pack whose table was opened.
+pub(crate) struct OpenPack {
+    pub(crate) place: PackPlace,
+    header: [u8; HEADER_BYTES],
+    sealer: Sealer,
+    pub(crate) table: Table,
+    record: Vec<u8>,
+}
+
+impl OpenPack {
+    /// Takes a table that an index segment gathered, with the pack's header.
+    pub(crate) fn from_segment(place: PackPlace, keys: &PeriodKeys, salt: [u8; 32], writer: crate::id::WriterId, record: Vec<u8>) -> Result<Self> {
+        let at = |flaw: Flaw| flaw.at(place.name());
+        let body: TableBody = record::decode(&record).map_err(at)?;
+        let table = Table::new(&body, place.table_offset).map_err(at)?;
+        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt }.encode();
+        Ok(Self { header, sealer: keys.pack_sealer(&salt), table, record, place })
+    }
+
+    /// The table's record, as it was sealed; left empty once it was taken.
+    pub(crate) fn take_record(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.record)
+    }
+
+    /// Opens a frame from its blob and returns its payloads.
+    pub(crate) fn open_frame(&self, number: u32, mut blob: Vec<u8>) -> Result<Vec<u8>> {
+        let damaged = |what| Error::damaged(format!("{} frame {number}", self.place.name()), what);
+        let frame = self.table.frames().get(number as usize).ok_or_else(|| damaged("there is no such frame"))?;
+        let opened = self
+            .sealer
+            .open(&self.header, u64::from(number), &mut blob)
+            .map_err(|_| damaged("the frame does not open"))?;
+        if frame.encoding == ENCODING_ZSTD {
+            return compress::decompress(opened, frame.payload as usize).map_err(|_| damaged("the frame does not decompress"));
+        }
+        let length = opened.len();
+        blob.drain(..crate::crypto::NONCE_TAIL_BYTES);
+        blob.truncate(length);
+        Ok(blob)
+    }
+
+    /// Reads and opens a frame: one request.
+    pub(crate) fn read_frame(&self, number: u32, storage: &Storage) -> Result<Vec<u8>> {
+        let frame = self.frame(number)?;
+        let name = self.place.name();
+        if self.place.area == Area::Packs {
+            return self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?);
+        }
+        let blob = storage.read_range_cached(&name, frame.offset, u64::from(frame.stored))?;
+        match self.open_frame(number, blob) {
+            Err(error) if error.is_damage() => {
+                storage.forget_cached(&name, frame.offset, u64::from(frame.stored));
+                self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?)
+            }
+            result => result,
+        }
+    }
+
+    fn frame(&self, number: u32) -> Result<&Frame> {
+        let missing = || Error::damaged(self.place.name(), "there is no such frame");
+        self.table.frames().get(number as usize).ok_or_else(missing)
+    }
+}
