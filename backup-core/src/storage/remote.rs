@@ -53,13 +53,14 @@ impl Remote {
         if length == 0 {
             return Ok(Found::Bytes(Vec::new()));
         }
+        let Some(end) = offset.checked_add(length) else { return Ok(Found::TooShort) };
         let (name, silence) = (call.name.to_owned(), self.options.deadline());
         let range = (offset, length);
         let result = self.run(call, move |operator| request::read_range(operator, name.clone(), range, silence));
         // Services differ in what they say beyond the end of an object: its length decides.
         if let Err(Error::Storage { .. }) = result
             && let Ok(Some(info)) = self.stat(Call { verb: Verb::Stat, ..call })
-            && info.length_bytes < offset.saturating_add(length)
+            && info.length_bytes < end
         {
             return Ok(Found::TooShort);
         }

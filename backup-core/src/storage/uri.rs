@@ -92,7 +92,7 @@ fn public_pair(pair: &str) -> Option<String> {
 pub(super) struct Redactor(Vec<String>);
 
 impl Redactor {
-    fn of(uri: &OperatorUri) -> Self {
+    pub(super) fn of(uri: &OperatorUri) -> Self {
         // Shorter values are words such as `true`, and would tear holes into every message.
         const SECRET_BYTES_MIN: usize = 6;
         let options = uri.options().iter().filter(|(key, _)| !PUBLIC_KEYS.contains(&key.as_str()));
