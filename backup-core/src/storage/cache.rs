@@ -1,0 +1,149 @@
+//! A directory of pieces of objects that need not be fetched twice: sealed bytes, exactly as stored.
+//!
+//! Everything in it may be deleted at any time, by anyone. A failure here is a miss, never an error; content is verified by the reader above, who has
+//! [`super::Storage::forget_cached`] for what turned out bad. The size is bounded by removing what was not used for longest.
+
+use std::fs::{DirBuilder, File, FileTimes, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use super::name::TEMPORARY_SUFFIX;
+use crate::environment::Environment;
+use crate::id::encode_hex;
+
+/// A handle on a directory of cached pieces; clones share it.
+#[derive(Clone, Debug)]
+pub struct Cache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    limit_bytes: u64,
+    /// About what the files hold: other processes may write and delete, too.
+    used_bytes: AtomicU64,
+    shrinking: Mutex<()>,
+}
+
+/// Which bytes of an object: all of them, or so many from an offset.
+pub(super) type Range = Option<(u64, u64)>;
+
+impl Cache {
+    /// Takes a directory, which is made by the first piece, for up to `limit_bytes` of pieces of *one* repository. Removes what is beyond that.
+    pub fn open(directory: &Path, limit_bytes: u64) -> Self {
+        let inner = Inner {
+            directory: directory.to_owned(),
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+            shrinking: Mutex::default(),
+        };
+        inner.shrink();
+        Self(Arc::new(inner))
+    }
+
+    /// Returns a piece of at most `length_max` bytes, and remembers that it was used.
+    pub(super) fn get(&self, name: &str, range: Range, length_max: u64, environment: &Environment) -> Option<Vec<u8>> {
+        let file = File::open(self.0.path(name, range)).ok()?;
+        let length = file.metadata().ok()?.len();
+        // Files are not synced: after a crash, one may be short.
+        let is_whole = range.map_or(length > 0, |(_, expected)| length == expected);
+        if !is_whole || length > length_max {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).ok()? + 1);
+        (&file).take(length + 1).read_to_end(&mut bytes).ok()?;
+        touch(&file, environment);
+        (bytes.len() as u64 == length).then_some(bytes)
+    }
+
+    /// Keeps a piece, if that is possible.
+    pub(super) fn put(&self, name: &str, range: Range, bytes: &[u8], environment: &Environment) {
+        let length = bytes.len() as u64;
+        if bytes.is_empty() || length > self.0.limit_bytes {
+            return;
+        }
+        if write(&self.0.path(name, range), bytes, environment).is_ok() {
+            let used_bytes = self.0.used_bytes.fetch_add(length, Ordering::Relaxed) + length;
+            if used_bytes > self.0.limit_bytes {
+                self.0.shrink();
+            }
+        }
+    }
+
+    /// Drops a piece.
+    pub(super) fn forget(&self, name: &str, range: Range) {
+        let _ = std::fs::remove_file(self.0.path(name, range));
+    }
+}
+
+impl Inner {
+    /// Names were checked: they cannot lead out, and leave room for the suffix. A directory never has the name of a piece, which has a comma.
+    fn path(&self, name: &str, range: Range) -> PathBuf {
+        let suffix = range.map_or_else(|| ",whole".to_owned(), |(offset, length)| format!(",{offset:x}-{length:x}"));
+        self.directory.join(format!("{name}{suffix}"))
+    }
+
+    /// Counts what there is, and if it is too much, removes the least recently used down to nine tenths of the limit.
+    fn shrink(&self) {
+        // One thread is enough; the others go on.
+        let Ok(_shrinking) = self.shrinking.try_lock() else { return };
+        let mut files = Vec::new();
+        collect(&self.directory, 0, &mut files);
+        let mut used_bytes: u64 = files.iter().map(|(_, length, _)| length).sum();
+        if used_bytes > self.limit_bytes {
+            files.sort_unstable();
+            for (_, length, path) in files {
+                if used_bytes <= self.limit_bytes / 10 * 9 {
+                    break;
+                }
+                if std::fs::remove_file(path).is_ok() {
+                    used_bytes -= length;
+                }
+            }
+        }
+        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+    }
+}
+
+/// Collects all files with time of last use and length. What cannot be read does not count.
+fn collect(directory: &Path, depth: usize, files: &mut Vec<(SystemTime, u64, PathBuf)>) {
+    const DEPTH_MAX: usize = 16;
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        // Of the entry itself: links are never followed out of the cache.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() && depth < DEPTH_MAX {
+            collect(&entry.path(), depth + 1, files);
+        } else if metadata.is_file() {
+            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
+        }
+    }
+}
+
+fn write(path: &Path, bytes: &[u8], environment: &Environment) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}{TEMPORARY_SUFFIX}", encode_hex(&environment.random::<8>())));
+    let temporary = PathBuf::from(temporary);
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let fill = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        touch(&file, environment);
+        std::fs::rename(&temporary, path)
+    };
+    fill().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+}
+
+/// Sets the time of last use to the environment's present.
+fn touch(file: &File, environment: &Environment) {
+    let now = environment.now();
+    if let Ok(seconds) = u64::try_from(now.seconds) {
+        let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, now.nanoseconds);
+        let _ = file.set_times(FileTimes::new().set_modified(time));
+    }
+}
