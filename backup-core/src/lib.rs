@@ -6,6 +6,7 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod keyring;
+pub mod ledger;
 pub mod limits;
 pub mod path;
 pub mod progress;
@@ -19,6 +20,10 @@ mod chunker;
 mod codec;
 mod compress;
 mod crypto;
+mod pack;
 mod pipeline;
+
+/// Name and version of this program, as ledger entries record them.
+pub const PROGRAM: &str = concat!("holdfast ", env!("CARGO_PKG_VERSION"));
 
 pub use error::{Error, ErrorKind, Result};

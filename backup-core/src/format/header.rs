@@ -70,7 +70,8 @@ pub fn encode_trailer(header: &[u8; HEADER_BYTES], table_length: u32) -> [u8; TR
 
 /// Decodes a trailer: the header of the pack, its exact bytes, and the length of the sealed table before the trailer.
 pub fn decode_trailer(bytes: &[u8]) -> Result<(ObjectHeader, [u8; HEADER_BYTES], u32), Flaw> {
-    let rest = bytes.get(HEADER_BYTES..).filter(|rest| rest.len() == 16).ok_or(Flaw::Malformed("the trailer is cut short"))?;
+    let rest =
+        bytes.get(HEADER_BYTES..).filter(|rest| rest.len() == 16).ok_or(Flaw::Malformed("the trailer is cut short"))?;
     require(rest[4..8] == [0; 4] && rest[8..] == MAGIC, "the trailer is wrong")?;
     let (header, header_bytes) = ObjectHeader::decode(bytes, OBJECT_PACK)?;
     Ok((header, header_bytes, u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]])))

@@ -61,7 +61,11 @@ fn fresh_writer(environment: &Environment) -> (WriterId, Secret) {
 
 impl Chain {
     /// Begins the first chain of a new repository, in the slot of an installation or without one.
-    pub(crate) fn begin(keyring: &Keyring, directory: Option<&std::path::Path>, environment: &Environment) -> Result<Self> {
+    pub(crate) fn begin(
+        keyring: &Keyring,
+        directory: Option<&std::path::Path>,
+        environment: &Environment,
+    ) -> Result<Self> {
         let fresh = || fresh_writer(environment);
         let state = match directory {
             Some(directory) => WriterState::acquire(directory, keyring.repository(), fresh)?,
@@ -70,7 +74,13 @@ impl Chain {
                 WriterState::ephemeral(keyring.repository(), writer, seed)
             }
         };
-        Ok(Self { state, keyring: keyring.clone(), environment: environment.clone(), parents: Vec::new(), closed: false })
+        Ok(Self {
+            state,
+            keyring: keyring.clone(),
+            environment: environment.clone(),
+            parents: Vec::new(),
+            closed: false,
+        })
     }
 
     /// Takes up the chain of this installation in a repository whose ledger was read; enrols a writer where needed.
@@ -230,10 +240,6 @@ impl Chain {
     }
 
     fn enrol_body(&self) -> EnrolBody {
-        EnrolBody {
-            host: self.environment.host(),
-            user: self.environment.user(),
-            program: crate::PROGRAM.to_owned(),
-        }
+        EnrolBody { host: self.environment.host(), user: self.environment.user(), program: crate::PROGRAM.to_owned() }
     }
 }

@@ -8,6 +8,7 @@ use crate::crypto::{hash, verify};
 use crate::error::{Error, Result};
 use crate::format::ledger::{Enrolment, RawEntry, split};
 use crate::format::name::ObjectName;
+use crate::format::record::Flaw;
 use crate::id::{EntryId, RepositoryId, WriterId};
 use crate::ledger::entry::{ENTRY_CONTEXT, Entry, verify_enrolment};
 use crate::limits::LEDGER_OBJECT_BYTES_MAX;
@@ -50,7 +51,12 @@ pub(crate) struct Ledger {
 }
 
 /// Reads every object below `ledger/`.
-pub(crate) fn load(storage: &Storage, workers: &Workers, repository: RepositoryId, admin_key: &[u8; 32]) -> Result<Ledger> {
+pub(crate) fn load(
+    storage: &Storage,
+    workers: &Workers,
+    repository: RepositoryId,
+    admin_key: &[u8; 32],
+) -> Result<Ledger> {
     let names: Vec<String> = storage.list("ledger/")?.into_iter().map(|info| info.name).collect();
     let objects = names.len() as u64;
     let loaded = workers.map(names, |name| load_object(storage, repository, &name));
@@ -59,10 +65,9 @@ pub(crate) fn load(storage: &Storage, workers: &Workers, repository: RepositoryI
     for result in loaded {
         match result {
             Ok(entries) => candidates.extend(entries),
-            Err(error) if error.is_damage() => ledger.problems.push(Problem {
-                object: error.object().unwrap_or_default(),
-                what: error.to_string(),
-            }),
+            Err(error) if error.is_damage() => {
+                ledger.problems.push(Problem { object: error.object().unwrap_or_default(), what: error.to_string() })
+            }
             Err(error) => return Err(error),
         }
     }
@@ -84,7 +89,7 @@ fn load_object(storage: &Storage, repository: RepositoryId, name: &str) -> Resul
     let Some(ObjectName::Ledger(writer, first, id)) = ObjectName::parse(name) else { return Ok(Vec::new()) };
     let mut bytes = storage.read_cached(name, LEDGER_OBJECT_BYTES_MAX)?;
     if hash(&bytes) != id.0 {
-        storage.forget_cached(name, 0, bytes.len() as u64);
+        storage.forget_cached(name, None);
         bytes = storage.read(name, LEDGER_OBJECT_BYTES_MAX)?;
         if hash(&bytes) != id.0 {
             return Err(Error::damaged(name, "its bytes do not hash to its name"));
@@ -112,9 +117,13 @@ impl Ledger {
 
     fn collect_enrolments(&mut self, candidates: &[Candidate], admin_key: &[u8; 32]) -> HashMap<WriterId, Enrolment> {
         let mut enrolments: HashMap<WriterId, Enrolment> = HashMap::new();
-        for Candidate { entry, .. } in candidates.iter().filter(|candidate| !candidate.entry.header.enrolment.is_empty()) {
+        for Candidate { entry, .. } in
+            candidates.iter().filter(|candidate| !candidate.entry.header.enrolment.is_empty())
+        {
             match verify_enrolment(&entry.header.enrolment, admin_key) {
-                Ok(enrolment) if enrolment.writer == entry.writer && enrolment.repository == entry.header.repository => {
+                Ok(enrolment)
+                    if enrolment.writer == entry.writer && enrolment.repository == entry.header.repository =>
+                {
                     let known = enrolments.entry(entry.writer).or_insert_with(|| enrolment.clone());
                     if *known != enrolment {
                         self.problem(entry.describe(), "the writer has two different enrolments");
@@ -127,7 +136,12 @@ impl Ledger {
         enrolments
     }
 
-    fn verify_signatures(&mut self, candidates: Vec<Candidate>, enrolments: &HashMap<WriterId, Enrolment>, workers: &Workers) {
+    fn verify_signatures(
+        &mut self,
+        candidates: Vec<Candidate>,
+        enrolments: &HashMap<WriterId, Enrolment>,
+        workers: &Workers,
+    ) {
         let verdicts = workers.map(candidates, |candidate| {
             let enrolment = enrolments.get(&candidate.entry.writer);
             let valid = enrolment
@@ -194,5 +208,3 @@ impl Ledger {
         unseen
     }
 }
-
-use crate::format::record::Flaw;

@@ -68,7 +68,11 @@ impl WriterState {
     }
 
     /// Takes the first free slot below `directory`. Where it holds no usable writer, `fresh` makes one.
-    pub(crate) fn acquire(directory: &Path, repository: RepositoryId, fresh: impl FnOnce() -> (WriterId, Secret)) -> Result<Self> {
+    pub(crate) fn acquire(
+        directory: &Path,
+        repository: RepositoryId,
+        fresh: impl FnOnce() -> (WriterId, Secret),
+    ) -> Result<Self> {
         let directory = directory.join(repository.to_string());
         create_private(&directory)?;
         for number in 0..SLOTS_MAX {

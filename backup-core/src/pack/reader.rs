@@ -38,7 +38,7 @@ impl PackPlace {
         let bytes = storage.read_range_cached(&name, self.table_offset, length)?;
         match self.open_table(keys, bytes) {
             Err(error) if error.is_damage() => {
-                storage.forget_cached(&name, self.table_offset, length);
+                storage.forget_cached(&name, Some((self.table_offset, length)));
                 self.open_table(keys, storage.read_range(&name, self.table_offset, length)?)
             }
             result => result,
@@ -76,7 +76,13 @@ pub(crate) struct OpenPack {
 
 impl OpenPack {
     /// Takes a table that an index segment gathered, with the pack's header.
-    pub(crate) fn from_segment(place: PackPlace, keys: &PeriodKeys, salt: [u8; 32], writer: crate::id::WriterId, record: Vec<u8>) -> Result<Self> {
+    pub(crate) fn from_segment(
+        place: PackPlace,
+        keys: &PeriodKeys,
+        salt: [u8; 32],
+        writer: crate::id::WriterId,
+        record: Vec<u8>,
+    ) -> Result<Self> {
         let at = |flaw: Flaw| flaw.at(place.name());
         let body: TableBody = record::decode(&record).map_err(at)?;
         let table = Table::new(&body, place.table_offset).map_err(at)?;
@@ -98,7 +104,8 @@ impl OpenPack {
             .open(&self.header, u64::from(number), &mut blob)
             .map_err(|_| damaged("the frame does not open"))?;
         if frame.encoding == ENCODING_ZSTD {
-            return compress::decompress(opened, frame.payload as usize).map_err(|_| damaged("the frame does not decompress"));
+            return compress::decompress(opened, frame.payload as usize)
+                .map_err(|_| damaged("the frame does not decompress"));
         }
         let length = opened.len();
         blob.drain(..crate::crypto::NONCE_TAIL_BYTES);
@@ -116,7 +123,7 @@ impl OpenPack {
         let blob = storage.read_range_cached(&name, frame.offset, u64::from(frame.stored))?;
         match self.open_frame(number, blob) {
             Err(error) if error.is_damage() => {
-                storage.forget_cached(&name, frame.offset, u64::from(frame.stored));
+                storage.forget_cached(&name, Some((frame.offset, u64::from(frame.stored))));
                 self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?)
             }
             result => result,
