@@ -20,6 +20,7 @@ mod chunker;
 mod codec;
 mod compress;
 mod crypto;
+mod index;
 mod pack;
 mod pipeline;
 

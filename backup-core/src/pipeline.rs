@@ -47,6 +47,21 @@ impl Workers {
         use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
         self.pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
     }
+
+    /// Sorts on all workers; equal keys may change places.
+    pub(crate) fn sort_by_key<T: Send, K: Ord + Send>(&self, items: &mut [T], key: impl Fn(&T) -> K + Sync + Send) {
+        use rayon::slice::ParallelSliceMut;
+        self.pool.install(|| items.par_sort_unstable_by_key(&key));
+    }
+
+    /// Hands over work that mostly waits for storage: it gets a thread of its own and takes no worker's time.
+    pub(crate) fn submit_waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+        let (sender, receiver) = sync_channel(1);
+        std::thread::spawn(move || {
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        });
+        Pending(receiver)
+    }
 }
 
 impl<T> Pending<T> {

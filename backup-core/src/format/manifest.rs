@@ -59,6 +59,8 @@ pub struct Counts {
 pub struct Manifest {
     /// The content's time: when the backup began, unless given.
     pub time: Time,
+    /// When the backup began to read.
+    pub started: Time,
     /// The host's offset from UTC, east positive.
     pub zone_offset_seconds: i32,
     /// The machine's name.

@@ -61,14 +61,15 @@ impl PackPlace {
         let record = record::decode_padded(padded).map_err(at)?;
         let body: TableBody = record::decode(&record).map_err(at)?;
         let table = Table::new(&body, self.table_offset).map_err(at)?;
-        Ok(OpenPack { place: self.clone(), header: header_bytes, sealer, table, record })
+        Ok(OpenPack { place: self.clone(), header, clear: header_bytes, sealer, table, record })
     }
 }
 
 /// A pack whose table was opened.
 pub(crate) struct OpenPack {
     pub(crate) place: PackPlace,
-    header: [u8; HEADER_BYTES],
+    header: ObjectHeader,
+    clear: [u8; HEADER_BYTES],
     sealer: Sealer,
     pub(crate) table: Table,
     record: Vec<u8>,
@@ -86,8 +87,13 @@ impl OpenPack {
         let at = |flaw: Flaw| flaw.at(place.name());
         let body: TableBody = record::decode(&record).map_err(at)?;
         let table = Table::new(&body, place.table_offset).map_err(at)?;
-        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt }.encode();
-        Ok(Self { header, sealer: keys.pack_sealer(&salt), table, record, place })
+        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt };
+        Ok(Self { header, clear: header.encode(), sealer: keys.pack_sealer(&salt), table, record, place })
+    }
+
+    /// What the pack's header says.
+    pub(crate) fn header(&self) -> &ObjectHeader {
+        &self.header
     }
 
     /// The table's record, as it was sealed; left empty once it was taken.
@@ -101,7 +107,7 @@ impl OpenPack {
         let frame = self.table.frames().get(number as usize).ok_or_else(|| damaged("there is no such frame"))?;
         let opened = self
             .sealer
-            .open(&self.header, u64::from(number), &mut blob)
+            .open(&self.clear, u64::from(number), &mut blob)
             .map_err(|_| damaged("the frame does not open"))?;
         if frame.encoding == ENCODING_ZSTD {
             return compress::decompress(opened, frame.payload as usize)
