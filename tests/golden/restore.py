@@ -40,7 +40,7 @@ class Restore:
 
     def root(self, path, tree):
         parts = [part for part in path.split(b"/") if part]
-        need(not any(part in (b".", b"..") for part in parts) and b"\0" not in path, "a root's path is malformed")
+        need(path == b"/" + b"/".join(parts) and not {b".", b".."} & set(parts) and b"\0" not in path, "a root's path is not normalised")
         rows = list(self.rows(tree))
         need(len(rows) == 1 and rows[0]["name"] == (parts[-1] if parts else b"-"), "a root's tree does not hold the root itself")
         for count in range(1, len(parts)):

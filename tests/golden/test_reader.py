@@ -322,6 +322,18 @@ class Pieces(unittest.TestCase):
         self.refused(o.table_rows, pack.record | {"row_depth": b"\1"}, pack.table_offset)
         self.refused(o.table_rows, pack.record | {"row_prefix": b"short"}, pack.table_offset)
 
+    def test_a_location_that_is_voided_or_wrong_gives_way_to_another(self):
+        a, chunks = b"a" * 100, o.Chunks(SECRETS)
+        chunk = KH(SECRETS["content_id_key"], a)
+        wrong = o.Pack(pack_object([(1, f.RAW, [(chunk, b"x", 0, 1, None)])], b"1" * 32), SECRETS["data_key"])
+        right = o.Pack(pack_object([(1, f.RAW, [(chunk, a, 0, 100, None)])], b"2" * 32), SECRETS["data_key"])
+        chunks.add(wrong)
+        chunks.add(right, voided={0})
+        self.refused(chunks.get, chunk, 1)
+        chunks.add(right)
+        self.assertEqual(chunks.get(chunk, 1), a)
+        self.refused(chunks.get, chunk[:16] + bytes(16), 1)
+
     def test_a_base_of_the_same_depth_is_refused(self):
         a, b = b"a" * 100, b"b" * 100
         ids = [KH(SECRETS["content_id_key"], plain) for plain in (a, b)]
