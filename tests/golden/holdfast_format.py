@@ -94,7 +94,7 @@ KINDS = {name: kind for kind, (name, _) in RECORDS.items()}
 FIELD_MAX = {
     "entry.name": 4096, "entry.attributes": 4096, "content.1.bytes": 4096, "content.2.items": 64, "content.5.bytes": 65536,
     "item.4.bytes": 4096, "RECORD_TREE_INNER.children.first_name": 4096, "source.roots": 4096, "source.roots.path": 65536,
-    "RECORD_WARNINGS.rows": 10000, "RECORD_WARNINGS.rows.path": 65536, "RECORD_SNAPSHOT.tags": 256, "RECORD_RESTORE.paths": None,
+    "RECORD_WARNINGS.rows": 10000, "RECORD_WARNINGS.rows.path": 65536, "RECORD_SNAPSHOT.tags": 256,
     "RECORD_ENTRY_HEADER.parents": 4096, "RECORD_ENTRY_HEADER.packs_added": 4096, "RECORD_KEYRING.classes": 1024,
 }
 NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "i32": "<i"}
@@ -263,6 +263,9 @@ def validate(name, fields):
         for pack in fields["packs_added"] + fields["packs_deleted"]:
             need(pack["domain"] < len(fields["domains"]) and pack["area"] in AREAS, "a pack's domain or area is unknown")
         need(bool(fields["enrolment"]) == (fields["sequence"] == 0), "the enrolment stands at the wrong sequence")
+    elif name == "RECORD_CLASS":
+        class_name(fields["name"])
+        need(fields["pad_bytes_min"] <= 1 << 20, "a class pads too much")
     elif name == "RECORD_PERIOD":
         sizes = [fields[f"chunk_bytes_{which}"] for which in ("min", "avg", "max")]
         need(sizes == sorted(sizes) and sizes[2] <= CHUNK_BYTES_MAX and not any(s % 2 for s in sizes), "cut parameters are malformed")
