@@ -3,6 +3,7 @@
 //! One module for each object of `docs/format.md`. Every decoder consumes everything, checks every count against [`crate::limits`], and never panics on
 //! hostile bytes. Sealing and signing happen elsewhere; here lie only the layouts.
 
+pub mod constants;
 pub mod tree;
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode, transparent};

@@ -28,18 +28,10 @@ impl Sums {
 
 /// Kinds of entries, as numbers on disk.
 pub mod kind {
-    /// A regular file.
-    pub const FILE: u8 = 1;
-    /// A directory.
-    pub const DIRECTORY: u8 = 2;
-    /// A symbolic link.
-    pub const SYMLINK: u8 = 3;
-    /// A named pipe.
-    pub const FIFO: u8 = 4;
-    /// A character device.
-    pub const CHARACTER_DEVICE: u8 = 5;
-    /// A block device.
-    pub const BLOCK_DEVICE: u8 = 6;
+    pub use crate::format::constants::{
+        ENTRY_BLOCK_DEVICE as BLOCK_DEVICE, ENTRY_CHARACTER_DEVICE as CHARACTER_DEVICE, ENTRY_DIRECTORY as DIRECTORY,
+        ENTRY_FIFO as FIFO, ENTRY_FILE as FILE, ENTRY_SYMLINK as SYMLINK,
+    };
 }
 
 /// An extended attribute; ACLs are some of them.
