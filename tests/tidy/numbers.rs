@@ -33,7 +33,7 @@ pub(crate) fn compare(page: &[(String, u64)], code: &[(&str, u64)]) -> Vec<Strin
         match code.iter().find(|(known, _)| known == name) {
             None => findings.push(format!("{name} is not in the code")),
             Some((_, found)) if found != number => {
-                findings.push(format!("{name} is {number} on the page and {found} in the code"))
+                findings.push(format!("{name} is {number} on the page and {found} in the code"));
             }
             Some(_) => {}
         }
