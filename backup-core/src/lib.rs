@@ -5,6 +5,7 @@ pub mod environment;
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod keyring;
 pub mod limits;
 pub mod path;
 pub mod progress;
@@ -14,6 +15,10 @@ pub mod target;
 pub mod time;
 pub mod words;
 
+mod chunker;
 mod codec;
+mod compress;
+mod crypto;
+mod pipeline;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,7 +1,6 @@
-//! Every number that names a kind, a tag or a role on disk, in one place.
+//! Every number that stands for something on disk, in one place.
 //!
-//! The same numbers stand in the tables of `docs/format.md`; a test in `tests/tidy` holds the two against each other. Nothing here does anything: encoders write
-//! these numbers, decoders compare with them. A number is never given to something else once it was released.
+//! The same names and numbers stand in the tables of `docs/format.md`; a test holds the two against each other.
 
 macro_rules! numbers {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $value:literal;)+) => {
@@ -12,116 +11,124 @@ macro_rules! numbers {
     };
 }
 
-// Object kinds (section 1.3), record kinds (1.3), encodings (2), holders and roles (5), frame kinds (7), entry kinds and content tags (8), item tags (9), areas (10).
+/// Begins every object, and ends every pack.
+pub const MAGIC: [u8; 8] = *b"HOLDFAST";
+/// The version of the format that this program writes.
+pub const FORMAT_VERSION: u16 = 1;
+/// The suite of algorithms that this program knows.
+pub const SUITE: u16 = 1;
+/// The version of rows that this program knows.
+pub const ROW_VERSION: u16 = 1;
+/// The top bit of a tag: an extension that must be understood.
+pub const TAG_MUST_UNDERSTAND: u16 = 0x8000;
+
 numbers! {
-    /// The object `repository`.
+    /// The repository object.
     OBJECT_REPOSITORY: u16 = 1;
     /// A key slot.
     OBJECT_SLOT: u16 = 2;
     /// A period's secrets.
     OBJECT_PERIOD: u16 = 3;
-    /// An entry of the ledger.
+    /// A ledger entry.
     OBJECT_ENTRY: u16 = 4;
     /// A pack.
     OBJECT_PACK: u16 = 5;
     /// An index segment.
     OBJECT_INDEX: u16 = 6;
 
-    /// The repository's identity.
+    /// Body of the repository object.
     RECORD_REPOSITORY: u16 = 1;
-    /// The clear part of a key slot.
+    /// Clear part of a key slot.
     RECORD_SLOT: u16 = 2;
-    /// A keyring.
+    /// What a key slot holds.
     RECORD_KEYRING: u16 = 3;
-    /// The secrets of a period.
+    /// What a period object holds.
     RECORD_PERIOD_SECRETS: u16 = 4;
-    /// The clear header of a ledger entry.
+    /// Clear part of a ledger entry.
     RECORD_ENTRY_HEADER: u16 = 5;
-    /// The admin's statement that begins a writer's chain.
+    /// What makes a writer.
     RECORD_ENROLMENT: u16 = 6;
-    /// The table of a pack.
+    /// A pack's table.
     RECORD_TABLE: u16 = 7;
-    /// The tables of several packs, gathered.
+    /// What an index segment holds.
     RECORD_INDEX: u16 = 8;
-
-    /// A node of a tree that holds entries.
+    /// A leaf of a tree.
     RECORD_TREE_LEAF: u16 = 16;
-    /// A node of a tree that holds nodes.
+    /// An inner node of a tree.
     RECORD_TREE_INNER: u16 = 17;
-    /// A node of a chunk list that holds items.
+    /// A leaf of a chunk list.
     RECORD_LIST_LEAF: u16 = 18;
-    /// A node of a chunk list that holds nodes.
+    /// An inner node of a chunk list.
     RECORD_LIST_INNER: u16 = 19;
-    /// The warnings of a snapshot.
+    /// The warnings of a backup.
     RECORD_WARNINGS: u16 = 20;
-
-    /// Body of a ledger entry: a writer's first words.
+    /// Entry: a writer begins.
     RECORD_ENROL: u16 = 32;
-    /// Body of a ledger entry: a retention class.
+    /// Entry: a class.
     RECORD_CLASS: u16 = 33;
-    /// Body of a ledger entry: a period begins.
+    /// Entry: a period.
     RECORD_PERIOD: u16 = 34;
-    /// Body of a ledger entry: a snapshot's manifest.
+    /// Entry: a snapshot.
     RECORD_SNAPSHOT: u16 = 35;
-    /// Body of a ledger entry: a long backup has come so far.
+    /// Entry: packs of a backup that goes on.
     RECORD_CHECKPOINT: u16 = 36;
-    /// Body of a ledger entry, reserved: snapshots are no longer wanted.
+    /// Entry, reserved: a snapshot may go.
     RECORD_FORGET: u16 = 37;
-    /// Body of a ledger entry, reserved: a legal hold begins.
+    /// Entry, reserved: a legal hold.
     RECORD_HOLD: u16 = 38;
-    /// Body of a ledger entry, reserved: a legal hold ends.
+    /// Entry, reserved: its end.
     RECORD_RELEASE: u16 = 39;
-    /// Body of a ledger entry, reserved: packs are about to be deleted.
+    /// Entry, reserved: packs that nobody may rely on any more.
     RECORD_RETIRE: u16 = 40;
-    /// Body of a ledger entry, reserved: retired packs are needed after all.
+    /// Entry, reserved: the opposite.
     RECORD_UNRETIRE: u16 = 41;
-    /// Body of a ledger entry, reserved: packs are deleted.
+    /// Entry, reserved: packs that go.
     RECORD_DELETE: u16 = 42;
-    /// Body of a ledger entry: frames that must not be relied on.
+    /// Entry: locations found bad.
     RECORD_VOID: u16 = 43;
-    /// Body of a ledger entry, reserved: a silent writer is shut out.
+    /// Entry, reserved: a writer shut out.
     RECORD_FENCE: u16 = 44;
-    /// Body of a ledger entry: a check and what it found.
+    /// Entry: a check.
     RECORD_CHECK: u16 = 45;
-    /// Body of a ledger entry: a restore and what it found.
+    /// Entry: a restore.
     RECORD_RESTORE: u16 = 46;
-    /// Body of a ledger entry, reserved: a rehearsed recovery.
+    /// Entry, reserved: a restore drill.
     RECORD_DRILL: u16 = 47;
-    /// Body of a ledger entry, reserved: another copy was brought up to date.
+    /// Entry, reserved: a copy brought up to date.
     RECORD_MIRROR: u16 = 48;
-    /// Body of a ledger entry: a key slot was added or removed.
+    /// Entry: a key slot added or removed.
     RECORD_KEY: u16 = 49;
-    /// Body of a ledger entry, reserved: somebody else attests to the heads.
+    /// Entry, reserved: an outside witness.
     RECORD_WITNESS: u16 = 50;
-    /// Body of a ledger entry, reserved: an admin accepts a storage that was rolled back.
+    /// Entry, reserved: a rolled-back storage accepted.
     RECORD_RECOVER: u16 = 51;
 
-    /// Stored bytes are as they were.
+    /// Bytes as they are.
     ENCODING_RAW: u8 = 0;
-    /// Stored bytes are one zstd frame.
+    /// One zstd frame with its content size.
     ENCODING_ZSTD: u8 = 1;
 
-    /// A key slot for a passphrase.
+    /// A slot for a passphrase.
     HOLDER_PASSPHRASE: u8 = 1;
-    /// A key slot for a key file.
+    /// A slot for a key file.
     HOLDER_KEY_FILE: u8 = 2;
-    /// A key slot for a public key, reserved.
+    /// Reserved: a slot for a public key.
     HOLDER_PUBLIC_KEY: u8 = 3;
 
     /// May do everything.
     ROLE_ADMIN: u8 = 1;
-    /// May add snapshots to its classes.
+    /// Reserved: backs up.
     ROLE_WRITER: u8 = 2;
-    /// May read its classes.
+    /// Reserved: restores.
     ROLE_READER: u8 = 3;
-    /// May read what an examination needs.
+    /// Reserved: looks at some classes for some time.
     ROLE_EXAMINER: u8 = 4;
-    /// Has no keys; may scrub and copy.
+    /// Reserved: keeps bytes, without keys.
     ROLE_CUSTODIAN: u8 = 5;
 
-    /// A frame whose chunks are file content.
+    /// A frame of file content.
     FRAME_CONTENT: u8 = 1;
-    /// A frame whose chunks are nodes.
+    /// A frame of nodes.
     FRAME_NODE: u8 = 2;
 
     /// A regular file.
@@ -137,32 +144,32 @@ numbers! {
     /// A block device.
     ENTRY_BLOCK_DEVICE: u8 = 6;
 
-    /// An entry without content.
+    /// Nothing.
     CONTENT_NONE: u8 = 0;
-    /// Content that stands in the entry.
+    /// The whole content.
     CONTENT_INLINE: u8 = 1;
-    /// Content as a few items.
+    /// A few items.
     CONTENT_ITEMS: u8 = 2;
-    /// Content as a chunk list of nodes.
+    /// A chunk list.
     CONTENT_LIST: u8 = 3;
-    /// A directory's tree.
+    /// A directory.
     CONTENT_TREE: u8 = 4;
-    /// The target of a symbolic link.
+    /// A link's target.
     CONTENT_LINK: u8 = 5;
-    /// The numbers of a device.
+    /// A device's numbers.
     CONTENT_DEVICE: u8 = 6;
 
-    /// An item that is a chunk.
+    /// A stored chunk.
     ITEM_CHUNK: u8 = 1;
-    /// An item that is a hole of a sparse file.
+    /// A hole.
     ITEM_HOLE: u8 = 2;
-    /// An item of zero bytes that were allocated.
+    /// Allocated zeros.
     ITEM_ZEROS: u8 = 3;
-    /// An item whose bytes stand in the list.
+    /// Bytes in place.
     ITEM_INLINE: u8 = 4;
 
-    /// The pack lies in `packs/`.
+    /// A pack in `packs/`.
     AREA_PACKS: u8 = 1;
-    /// The pack lies in `meta/`.
+    /// A pack in `meta/`.
     AREA_META: u8 = 2;
 }

@@ -3,7 +3,15 @@
 //! One module for each object of `docs/format.md`. Every decoder consumes everything, checks every count against [`crate::limits`], and never panics on
 //! hostile bytes. Sealing and signing happen elsewhere; here lie only the layouts.
 
+pub mod bodies;
 pub mod constants;
+pub mod header;
+pub mod keys;
+pub mod ledger;
+pub mod manifest;
+pub mod name;
+pub mod record;
+pub mod table;
 pub mod tree;
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode, transparent};

@@ -2,8 +2,12 @@
 //!
 //! [`Entry`] is also the metadata that sources yield and targets apply.
 
+use super::constants::*;
+use super::record::{Body, Flaw, check_row_version, require};
 use crate::codec::{Decode, Encode, tagged};
 use crate::id::ChunkId;
+use crate::limits;
+use crate::path;
 use crate::time::Time;
 
 /// Totals below a node. They inform; nothing relies on them for safety.
@@ -24,14 +28,6 @@ impl Sums {
         self.plaintext_bytes = self.plaintext_bytes.saturating_add(other.plaintext_bytes);
         self.decode_bytes = self.decode_bytes.saturating_add(other.decode_bytes);
     }
-}
-
-/// Kinds of entries, as numbers on disk.
-pub mod kind {
-    pub use crate::format::constants::{
-        ENTRY_BLOCK_DEVICE as BLOCK_DEVICE, ENTRY_CHARACTER_DEVICE as CHARACTER_DEVICE, ENTRY_DIRECTORY as DIRECTORY,
-        ENTRY_FIFO as FIFO, ENTRY_FILE as FILE, ENTRY_SYMLINK as SYMLINK,
-    };
 }
 
 /// An extended attribute; ACLs are some of them.
@@ -180,7 +176,7 @@ impl Content {
 pub struct Entry {
     /// One component of a path.
     pub name: Vec<u8>,
-    /// One of [`kind`].
+    /// One of the `ENTRY_` constants.
     pub kind: u8,
     /// The low 12 bits of POSIX's mode.
     pub mode: u32,
@@ -231,12 +227,12 @@ impl Entry {
 
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
-        self.kind == kind::DIRECTORY
+        self.kind == ENTRY_DIRECTORY
     }
 
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
-        self.kind == kind::FILE
+        self.kind == ENTRY_FILE
     }
 
     /// Bytes of content of a file, or of all files below a directory.
@@ -255,4 +251,169 @@ pub struct OwnerName {
     pub id: u32,
     /// Its name.
     pub name: String,
+}
+
+/// Body of a leaf of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TreeLeaf {
+    /// 1.
+    pub row_version: u16,
+    /// Names of the users in `rows`, sorted by number.
+    pub owners: Vec<OwnerName>,
+    /// Names of the groups in `rows`, sorted by number.
+    pub groups: Vec<OwnerName>,
+    /// Entries, strictly ascending by name.
+    pub rows: Vec<Entry>,
+}
+
+impl Body for TreeLeaf {
+    const KIND: u16 = RECORD_TREE_LEAF;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)?;
+        require(self.rows.is_sorted_by(|a, b| a.name < b.name), "entries are out of order")?;
+        let by_id = |names: &[OwnerName]| names.is_sorted_by(|a, b| a.id < b.id);
+        require(by_id(&self.owners) && by_id(&self.groups), "owners are out of order")?;
+        self.rows.iter().try_for_each(check_entry)
+    }
+}
+
+fn check_entry(entry: &Entry) -> Result<(), Flaw> {
+    require(path::is_safe_name(&entry.name), "an entry's name is not one")?;
+    require(entry.name.len() as u64 <= limits::NAME_BYTES_MAX, "an entry's name is too long")?;
+    require(entry.attributes.len() as u64 <= limits::ATTRIBUTES_MAX, "there are too many attributes")?;
+    if entry.extensions.iter().any(|extension| extension.tag & TAG_MUST_UNDERSTAND != 0) {
+        return Err(Flaw::Newer("an extension of an entry"));
+    }
+    require(entry.extensions.is_sorted_by(|a, b| a.tag < b.tag), "extensions are out of order")?;
+    let fits = match (&entry.content, entry.kind) {
+        (Content::Inline { bytes }, ENTRY_FILE) => bytes.len() as u64 <= limits::INLINE_BYTES_MAX,
+        (Content::Items { items }, ENTRY_FILE) => {
+            items.iter().try_for_each(check_item)?;
+            items.len() as u64 <= limits::ITEMS_DIRECT_MAX
+        }
+        (Content::List { .. }, ENTRY_FILE) | (Content::Tree { .. }, ENTRY_DIRECTORY) => true,
+        (Content::Link { target }, ENTRY_SYMLINK) => target.len() as u64 <= limits::LINK_BYTES_MAX,
+        (Content::Device { .. }, ENTRY_CHARACTER_DEVICE | ENTRY_BLOCK_DEVICE) => true,
+        (Content::None {}, ENTRY_FIFO) => true,
+        (_, kind) => kind == 0 || kind > ENTRY_BLOCK_DEVICE,
+    };
+    require(fits, "an entry's content does not fit its kind")
+}
+
+fn check_item(item: &Item) -> Result<(), Flaw> {
+    let long = matches!(item, Item::Chunk { length, .. } if u64::from(*length) > limits::CHUNK_BYTES_MAX);
+    require(!long && item.length() > 0, "an item's length is wrong")
+}
+
+/// A child of an inner node of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TreeChild {
+    /// The smallest name below.
+    pub first_name: Vec<u8>,
+    /// The child node.
+    pub id: ChunkId,
+    /// Its totals.
+    pub sums: Sums,
+}
+
+/// Body of an inner node of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TreeInner {
+    /// 1.
+    pub row_version: u16,
+    /// 1 above leaves, and so on.
+    pub height: u8,
+    /// Children, strictly ascending.
+    pub children: Vec<TreeChild>,
+}
+
+impl Body for TreeInner {
+    const KIND: u16 = RECORD_TREE_INNER;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)?;
+        require(self.children.is_sorted_by(|a, b| a.first_name < b.first_name), "children are out of order")?;
+        check_inner(self.height, self.children.len())
+    }
+}
+
+fn check_inner(height: u8, children: usize) -> Result<(), Flaw> {
+    require(height > 0 && u64::from(height) <= limits::NODE_HEIGHT_MAX, "a node's height is wrong")?;
+    require(children > 0, "an inner node has no children")
+}
+
+/// Body of a leaf of a chunk list.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListLeaf {
+    /// 1.
+    pub row_version: u16,
+    /// Items in order, none empty.
+    pub items: Vec<Item>,
+}
+
+impl Body for ListLeaf {
+    const KIND: u16 = RECORD_LIST_LEAF;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)?;
+        self.items.iter().try_for_each(check_item)
+    }
+}
+
+/// A child of an inner node of a chunk list.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListChild {
+    /// The child node.
+    pub id: ChunkId,
+    /// Its totals.
+    pub sums: Sums,
+}
+
+/// Body of an inner node of a chunk list.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ListInner {
+    /// 1.
+    pub row_version: u16,
+    /// 1 above leaves, and so on.
+    pub height: u8,
+    /// Children in order.
+    pub children: Vec<ListChild>,
+}
+
+impl Body for ListInner {
+    const KIND: u16 = RECORD_LIST_INNER;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)?;
+        check_inner(self.height, self.children.len())
+    }
+}
+
+/// One warning, as a snapshot keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct WarningRow {
+    /// A word for programs.
+    pub kind: String,
+    /// The path concerned.
+    pub path: Vec<u8>,
+    /// What happened.
+    pub message: String,
+}
+
+/// Body of the warnings of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Warnings {
+    /// 1.
+    pub row_version: u16,
+    /// In the order in which they came.
+    pub rows: Vec<WarningRow>,
+}
+
+impl Body for Warnings {
+    const KIND: u16 = RECORD_WARNINGS;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)
+    }
 }

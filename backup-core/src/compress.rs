@@ -1,0 +1,114 @@
+//! zstd, its contexts kept for each thread; the owner of `zstd`.
+
+use std::cell::RefCell;
+use std::io::Cursor;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+/// Bytes that do not decompress to what was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Undecodable;
+
+/// The levels offered: 1 to 19.
+pub(crate) const LEVEL_MAX: i32 = 19;
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Appends the compressed form of `input` to `output` as one frame with its content size.
+pub(crate) fn compress(level: i32, input: &[u8], output: &mut Vec<u8>) {
+    with_compressor(level, |compressor| {
+        let start = output.len();
+        output.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        let mut cursor = Cursor::new(std::mem::take(output));
+        cursor.set_position(start as u64);
+        compressor.compress_to_buffer(input, &mut cursor).expect("the buffer has the bound's size");
+        *output = cursor.into_inner();
+    });
+}
+
+/// Decompresses one frame that must give exactly `length` bytes.
+pub(crate) fn decompress(input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Some(Decompressor::new().map_err(|_| Undecodable)?);
+        }
+        let decompressor = slot.as_mut().ok_or(Undecodable)?;
+        let mut output = Vec::with_capacity(length);
+        match decompressor.decompress_to_buffer(input, &mut output) {
+            Ok(written) if written == length => Ok(output),
+            _ => Err(Undecodable),
+        }
+    })
+}
+
+/// The content size that a frame announces in its header.
+pub(crate) fn announced_length(input: &[u8]) -> Option<u64> {
+    zstd::zstd_safe::get_frame_content_size(input).ok().flatten()
+}
+
+/// Decompresses a patch: a frame made with `base` as its prefix.
+pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
+    let mut context = zstd::zstd_safe::DCtx::create();
+    let window = u64::BITS - ((base.len() + length) as u64).leading_zeros();
+    context.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(window.clamp(10, 27))).map_err(|_| Undecodable)?;
+    context.ref_prefix(base).map_err(|_| Undecodable)?;
+    let mut output = Vec::with_capacity(length);
+    match context.decompress(&mut output, input) {
+        Ok(written) if written == length => Ok(output),
+        _ => Err(Undecodable),
+    }
+}
+
+/// A cheap trial: whether data such as the middle of `data` is not worth compressing.
+pub(crate) fn is_incompressible(data: &[u8]) -> bool {
+    const SAMPLE_BYTES: usize = 4096;
+    if data.len() < SAMPLE_BYTES {
+        return false;
+    }
+    let start = (data.len() - SAMPLE_BYTES) / 2;
+    let mut output = Vec::with_capacity(2 * SAMPLE_BYTES);
+    compress(1, &data[start..start + SAMPLE_BYTES], &mut output);
+    output.len() > SAMPLE_BYTES - SAMPLE_BYTES / 32
+}
+
+fn with_compressor<T>(level: i32, use_it: impl FnOnce(&mut Compressor<'static>) -> T) -> T {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        match slot {
+            Some((current, _)) if *current == level => {}
+            Some((current, compressor)) => {
+                compressor.set_compression_level(level).expect("levels are checked at the edge");
+                *current = level;
+            }
+            None => *slot = Some((level, Compressor::new(level).expect("a context is a few megabytes of memory"))),
+        }
+        let (_, compressor) = slot.as_mut().expect("it was filled just now");
+        use_it(compressor)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_announced_length_is_accepted() {
+        let data = b"all work and no play ".repeat(100);
+        let mut packed = b"before".to_vec();
+        compress(3, &data, &mut packed);
+        assert_eq!(decompress(&packed[6..], data.len()).as_deref(), Ok(&data[..]));
+        assert_eq!(decompress(&packed[6..], data.len() - 1), Err(Undecodable));
+        assert_eq!(decompress(&packed[6..], data.len() + 1), Err(Undecodable));
+        assert_eq!(decompress(&packed[7..], data.len()), Err(Undecodable));
+    }
+
+    #[test]
+    fn random_bytes_are_noticed_and_text_is_not() {
+        let mut random = vec![0; 10_000];
+        crate::crypto::extend(&crate::crypto::Secret::new([1; 32]), b"", &mut random);
+        assert!(is_incompressible(&random));
+        assert!(!is_incompressible(&b"all work and no play ".repeat(1000)));
+    }
+}

@@ -1,0 +1,256 @@
+//! Tables of packs, and index segments that gather them: sections 7 and 10 of `docs/format.md`.
+//!
+//! On disk a table is columns; in memory [`Table`] keeps those columns and adds where each payload lies in its frame, so that a row costs 30 bytes and no allocation.
+
+use super::constants::*;
+use super::record::{Body, Flaw, check_row_version, require};
+use crate::codec::{Decode, Encode};
+use crate::id::{ChunkPrefix, PackId};
+use crate::limits;
+
+/// Body of a pack's table, as columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TableBody {
+    /// 1.
+    pub row_version: u16,
+    /// u32 for each frame: the length of its blob.
+    pub frame_stored: Vec<u8>,
+    /// u32 for each frame: the length of its payloads.
+    pub frame_payload: Vec<u8>,
+    /// u32 for each frame: how many chunks it holds.
+    pub frame_chunks: Vec<u8>,
+    /// One of the `ENCODING_` constants for each frame.
+    pub frame_encoding: Vec<u8>,
+    /// One of the `FRAME_` constants for each frame.
+    pub frame_kind: Vec<u8>,
+    /// 16 bytes for each chunk.
+    pub row_prefix: Vec<u8>,
+    /// u32 for each chunk: the length of its payload.
+    pub row_payload: Vec<u8>,
+    /// u8 for each chunk.
+    pub row_depth: Vec<u8>,
+    /// u32 for each patch: the length of its plaintext.
+    pub patch_plain: Vec<u8>,
+    /// 16 bytes for each patch: its base.
+    pub patch_base: Vec<u8>,
+}
+
+impl Body for TableBody {
+    const KIND: u16 = RECORD_TABLE;
+}
+
+/// What a writer tells of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where its blob begins in the pack.
+    pub offset: u64,
+    /// Length of its blob.
+    pub stored: u32,
+    /// Length of its payloads.
+    pub payload: u32,
+    /// One of the `ENCODING_` constants.
+    pub encoding: u8,
+    /// One of the `FRAME_` constants.
+    pub kind: u8,
+    /// Number of its first row in the table.
+    pub first_row: u32,
+    /// How many rows it has.
+    pub rows: u32,
+}
+
+/// One chunk, as a table tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Prefix of its id.
+    pub prefix: ChunkPrefix,
+    /// Length of its payload.
+    pub payload: u32,
+    /// Length of its plaintext.
+    pub plain: u32,
+    /// 0, or the number of patches below and including this one.
+    pub depth: u8,
+    /// Prefix of its base, if it is a patch.
+    pub base: Option<ChunkPrefix>,
+}
+
+impl TableBody {
+    /// Adds a frame and its rows.
+    pub fn push_frame(&mut self, stored: u32, encoding: u8, kind: u8, rows: &[Row]) {
+        self.row_version = ROW_VERSION;
+        let payload: u32 = rows.iter().map(|row| row.payload).sum();
+        self.frame_stored.extend_from_slice(&stored.to_le_bytes());
+        self.frame_payload.extend_from_slice(&payload.to_le_bytes());
+        self.frame_chunks.extend_from_slice(&(rows.len() as u32).to_le_bytes());
+        self.frame_encoding.push(encoding);
+        self.frame_kind.push(kind);
+        for row in rows {
+            self.row_prefix.extend_from_slice(&row.prefix);
+            self.row_payload.extend_from_slice(&row.payload.to_le_bytes());
+            self.row_depth.push(row.depth);
+            if let Some(base) = row.base {
+                self.patch_plain.extend_from_slice(&row.plain.to_le_bytes());
+                self.patch_base.extend_from_slice(&base);
+            }
+        }
+    }
+}
+
+/// A table that was checked.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    frames: Vec<Frame>,
+    prefixes: Vec<ChunkPrefix>,
+    rows: Vec<PlacedRow>,
+    patches: Vec<(u32, u32, ChunkPrefix)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PlacedRow {
+    frame: u32,
+    offset: u32,
+    payload: u32,
+    depth: u8,
+}
+
+impl Table {
+    /// Checks a body against the rules of the format and against where the table begins.
+    pub fn new(body: &TableBody, table_offset: u64) -> Result<Self, Flaw> {
+        check_row_version(body.row_version)?;
+        let count = body.frame_encoding.len();
+        let columns = [&body.frame_stored, &body.frame_payload, &body.frame_chunks];
+        require(columns.iter().all(|column| column.len() == 4 * count), "columns of frames differ in length")?;
+        require(body.frame_kind.len() == count, "columns of frames differ in length")?;
+        let rows = body.row_depth.len();
+        require(rows as u64 <= limits::PACK_CHUNKS_MAX, "there are too many chunks")?;
+        let agree = body.row_prefix.len() == 16 * rows && body.row_payload.len() == 4 * rows;
+        require(agree, "columns of rows differ in length")?;
+        let mut table = Self {
+            prefixes: body.row_prefix.as_chunks().0.to_vec(),
+            rows: Vec::with_capacity(rows),
+            ..Self::default()
+        };
+        table.place_patches(body)?;
+        table.place_frames(body, table_offset)?;
+        Ok(table)
+    }
+
+    fn place_patches(&mut self, body: &TableBody) -> Result<(), Flaw> {
+        let patched: Vec<u32> =
+            (0u32..).zip(&body.row_depth).filter(|(_, depth)| **depth > 0).map(|(row, _)| row).collect();
+        let agree = body.patch_plain.len() == 4 * patched.len() && body.patch_base.len() == 16 * patched.len();
+        require(agree, "columns of patches differ in length")?;
+        let deep = body.row_depth.iter().any(|depth| u64::from(*depth) > limits::PATCH_DEPTH_MAX);
+        require(!deep, "a chunk is too deep")?;
+        let plain = numbers(&body.patch_plain);
+        require(plain.clone().all(|plain| u64::from(plain) <= limits::CHUNK_BYTES_MAX), "a chunk is too long")?;
+        let bases = body.patch_base.as_chunks().0;
+        self.patches =
+            patched.into_iter().zip(plain).zip(bases).map(|((row, plain), base)| (row, plain, *base)).collect();
+        Ok(())
+    }
+
+    fn place_frames(&mut self, body: &TableBody, table_offset: u64) -> Result<(), Flaw> {
+        let mut offset = limits::OBJECT_HEADER_BYTES;
+        let lengths = numbers(&body.frame_stored).zip(numbers(&body.frame_payload)).zip(numbers(&body.frame_chunks));
+        let mut payloads = numbers(&body.row_payload).zip(&body.row_depth);
+        for (number, ((stored, payload), rows)) in (0u32..).zip(lengths) {
+            let (encoding, kind) = (body.frame_encoding[number as usize], body.frame_kind[number as usize]);
+            if encoding > ENCODING_ZSTD || ![FRAME_CONTENT, FRAME_NODE].contains(&kind) {
+                return Err(Flaw::Newer("a kind of frame"));
+            }
+            require(u64::from(payload) <= limits::FRAME_PAYLOAD_BYTES_MAX, "a frame is too long")?;
+            let raw_fits =
+                encoding != ENCODING_RAW || u64::from(stored) == u64::from(payload) + limits::SEAL_OVERHEAD_BYTES;
+            require(raw_fits && u64::from(stored) >= limits::SEAL_OVERHEAD_BYTES, "a frame's lengths disagree")?;
+            let first_row = self.rows.len() as u32;
+            let mut place = 0u64;
+            for _ in 0..rows {
+                let (length, depth) = payloads.next().ok_or(Flaw::Malformed("frames have more chunks than rows"))?;
+                require(u64::from(length) <= limits::CHUNK_BYTES_MAX, "a chunk is too long")?;
+                let offset = u32::try_from(place).map_err(|_| Flaw::Malformed("a frame's payloads disagree"))?;
+                self.rows.push(PlacedRow { frame: number, offset, payload: length, depth: *depth });
+                place += u64::from(length);
+            }
+            require(place == u64::from(payload), "a frame's payloads disagree")?;
+            self.frames.push(Frame { offset, stored, payload, encoding, kind, first_row, rows });
+            offset += u64::from(stored);
+        }
+        require(payloads.next().is_none(), "there are rows beyond the frames")?;
+        require(offset == table_offset, "the frames do not end where the table begins")
+    }
+
+    /// All frames, in order.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// How many chunks there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Prefixes of all chunks, in order of rows.
+    pub fn prefixes(&self) -> &[ChunkPrefix] {
+        &self.prefixes
+    }
+
+    /// The row of a number, the number of its frame, and where its payload begins in there.
+    pub fn row(&self, number: u32) -> Option<(Row, u32, u32)> {
+        let placed = self.rows.get(number as usize)?;
+        let patch = match placed.depth {
+            0 => None,
+            _ => self.patches.binary_search_by_key(&number, |patch| patch.0).ok().map(|i| &self.patches[i]),
+        };
+        let row = Row {
+            prefix: self.prefixes[number as usize],
+            payload: placed.payload,
+            plain: patch.map_or(placed.payload, |patch| patch.1),
+            depth: placed.depth,
+            base: patch.map(|patch| patch.2),
+        };
+        Some((row, placed.frame, placed.offset))
+    }
+}
+
+fn numbers(column: &[u8]) -> impl Iterator<Item = u32> + Clone {
+    column.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// One pack's table in an index segment.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct IndexedPack {
+    /// The pack.
+    pub pack: PackId,
+    /// Where it lies: one of the `AREA_` constants.
+    pub area: u8,
+    /// Its length.
+    pub length: u64,
+    /// Where its table begins.
+    pub table_offset: u64,
+    /// Length of its sealed table.
+    pub table_length: u32,
+    /// Its table's record.
+    pub table: Vec<u8>,
+}
+
+/// Body of an index segment.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct IndexBody {
+    /// 1.
+    pub row_version: u16,
+    /// The packs.
+    pub packs: Vec<IndexedPack>,
+}
+
+impl Body for IndexBody {
+    const KIND: u16 = RECORD_INDEX;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)
+    }
+}
