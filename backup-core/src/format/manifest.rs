@@ -1,8 +1,10 @@
-//! Manifests: what a snapshot is, section 12 of `docs/format.md`. They hold no path below a root.
+//! Manifests: what a snapshot is, and its warnings, section 12 of `docs/format.md`.
+//!
+//! A manifest holds no path below a root; warnings do, so they are a node of the period and go when it is erased.
 
-use super::constants::RECORD_SNAPSHOT;
+use super::constants::{RECORD_SNAPSHOT, RECORD_WARNINGS};
 use super::keys::{check_text, is_class_name};
-use super::record::{Body, Flaw, require};
+use super::record::{Body, Flaw, check_row_version, require};
 use super::tree::Sums;
 use crate::codec::{Decode, Encode};
 use crate::id::{ChunkId, EntryId, PeriodId, RunId};
@@ -117,5 +119,33 @@ impl Manifest {
             sums.add(&root.sums);
             sums
         })
+    }
+}
+
+/// One warning, as a snapshot keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct WarningRow {
+    /// A word for programs.
+    pub kind: String,
+    /// The path concerned.
+    pub path: Vec<u8>,
+    /// What happened.
+    pub message: String,
+}
+
+/// Body of the warnings of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Warnings {
+    /// 1.
+    pub row_version: u16,
+    /// In the order in which they came.
+    pub rows: Vec<WarningRow>,
+}
+
+impl Body for Warnings {
+    const KIND: u16 = RECORD_WARNINGS;
+
+    fn check(&self) -> Result<(), Flaw> {
+        check_row_version(self.row_version)
     }
 }

@@ -389,31 +389,3 @@ impl Body for ListInner {
         check_inner(self.height, self.children.len())
     }
 }
-
-/// One warning, as a snapshot keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct WarningRow {
-    /// A word for programs.
-    pub kind: String,
-    /// The path concerned.
-    pub path: Vec<u8>,
-    /// What happened.
-    pub message: String,
-}
-
-/// Body of the warnings of a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Warnings {
-    /// 1.
-    pub row_version: u16,
-    /// In the order in which they came.
-    pub rows: Vec<WarningRow>,
-}
-
-impl Body for Warnings {
-    const KIND: u16 = RECORD_WARNINGS;
-
-    fn check(&self) -> Result<(), Flaw> {
-        check_row_version(self.row_version)
-    }
-}
