@@ -1,0 +1,263 @@
+//! A repository: opened, folded, and ready for verbs. Chunks are loaded and saved here; what verbs do with them is in [`crate::ops`].
+//!
+//! The state is the fold of the ledger ([`fold`]). Loading ([`load`], [`nodes`]) verifies every chunk by its full id; saving ([`save`]) dedups, frames, packs and uploads;
+//! nothing is in the repository before [`Repository::commit`] wrote the entry that names it.
+
+pub mod fold;
+pub mod load;
+pub mod names;
+pub mod nodes;
+pub mod open;
+pub mod save;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::format::bodies::{VoidBody, VoidRow};
+use crate::format::name::Domain;
+use crate::format::record;
+use crate::id::{EntryId, RepositoryId};
+use crate::index::{Index, Unreadable, Voids};
+use crate::keyring::{Keyring, PeriodKeys};
+use crate::ledger::chain::{Chain, Draft, TakenUp};
+use crate::ledger::read::{Head, Ledger, Problem};
+use crate::pack::reader::{OpenPack, PackPlace};
+use crate::pipeline::Workers;
+use crate::progress::{Cancel, Warning};
+use crate::storage::Storage;
+
+pub use fold::Snapshot;
+use fold::State;
+
+/// How a repository is opened. Every setter takes and returns the options by value.
+#[derive(Clone, Debug, Default)]
+pub struct RepositoryOptions {
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) cache: Option<crate::storage::Cache>,
+    pub(crate) environment: Environment,
+    pub(crate) threads: Option<usize>,
+    pub(crate) cancel: Cancel,
+    pub(crate) storage: crate::storage::StorageOptions,
+}
+
+impl RepositoryOptions {
+    /// Makes the defaults: no lasting state, no cache, all cores.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where this installation remembers its writers between processes; it is not a cache. Without it every process enrols a writer of its own, and closes its chain with its commit.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Keeps ledger objects, tables and nodes of a remote storage on local disk. By default nothing is kept.
+    pub fn cache(mut self, cache: crate::storage::Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Clock, randomness and host; by default the system's.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Worker threads; by default one for each core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// A token by which running verbs can be stopped.
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Attempts, deadline and concurrency of requests.
+    pub fn storage(mut self, storage: crate::storage::StorageOptions) -> Self {
+        self.storage = storage;
+        self
+    }
+}
+
+/// An open repository.
+pub struct Repository {
+    pub(crate) storage: Storage,
+    pub(crate) keyring: Keyring,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) options: RepositoryOptions,
+    pub(crate) ledger: Ledger,
+    pub(crate) state: State,
+    pub(crate) keys: HashMap<Arc<Domain>, Arc<PeriodKeys>>,
+    /// Periods whose keys could not be had, and why.
+    pub(crate) lost_keys: Vec<Problem>,
+    chain: Option<Chain>,
+    index: OnceLock<LoadedIndex>,
+}
+
+struct LoadedIndex {
+    index: Index,
+    unreadable: Vec<Unreadable>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("storage", &self.storage).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// The repository's id.
+    pub fn id(&self) -> RepositoryId {
+        self.keyring.repository()
+    }
+
+    /// The storage it lies in.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// All snapshots, oldest content first.
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.state.snapshots
+    }
+
+    /// The newest entry of every writer's chain: to be noted elsewhere, so that a later check can prove that history was only extended.
+    pub fn heads(&self) -> Vec<Head> {
+        self.ledger.heads.values().copied().collect()
+    }
+
+    /// What is wrong with the ledger or with keys of periods, found when the repository was opened.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.state.problems.iter().chain(&self.lost_keys)
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.options.environment
+    }
+
+    /// The index of all chunks, read at the first use.
+    pub(crate) fn index(&self) -> Result<&Index> {
+        Ok(&self.loaded_index()?.index)
+    }
+
+    /// Packs whose tables could not be read.
+    pub(crate) fn unreadable_packs(&self) -> Result<&[Unreadable]> {
+        Ok(&self.loaded_index()?.unreadable)
+    }
+
+    fn loaded_index(&self) -> Result<&LoadedIndex> {
+        if let Some(loaded) = self.index.get() {
+            return Ok(loaded);
+        }
+        let places: Vec<PackPlace> = self.state.packs.values().cloned().collect();
+        let (index, unreadable) = Index::load(&self.storage, &self.workers, &self.keys, places, &self.state.voids)?;
+        Ok(self.index.get_or_init(|| LoadedIndex { index, unreadable }))
+    }
+
+    /// How many chunks the index holds, over all packs.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where tables cannot be read.
+    pub fn count_chunks(&self) -> Result<u64> {
+        Ok(self.index()?.len() as u64)
+    }
+
+    /// Fails unless this program may write here.
+    pub(crate) fn require_writable(&self) -> Result<()> {
+        match &self.state.unknown {
+            Some(object) => Err(Error::Newer { object: object.clone(), what: "it must be understood before anything is written" }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes up this installation's chain, so that entries can be written. Returns what should be said about it.
+    pub(crate) fn take_up_chain(&mut self) -> Result<Option<Warning>> {
+        self.require_writable()?;
+        if self.chain.as_ref().is_some_and(|chain| !chain.is_closed()) {
+            return Ok(None);
+        }
+        let (chain, taken_up) = Chain::take_up(
+            &self.keyring,
+            self.options.state_dir.as_deref(),
+            &self.options.environment,
+            &self.ledger,
+            &self.storage,
+        )?;
+        self.chain = Some(chain);
+        Ok((taken_up == TakenUp::Cloned).then(|| Warning {
+            kind: "cloned",
+            subject: Vec::new(),
+            message: "another copy of this installation has written; this one goes on as a new writer".to_owned(),
+        }))
+    }
+
+    /// The chain that [`Repository::take_up_chain`] took up.
+    pub(crate) fn chain(&mut self) -> &mut Chain {
+        self.chain.as_mut().expect("verbs that write take the chain up first")
+    }
+
+    /// Writes entries, after all that they name is durable. Closes the chain of a writer that nothing remembers when `last` says so.
+    pub(crate) fn commit(&mut self, mut drafts: Vec<Draft>, last: bool) -> Result<Vec<EntryId>> {
+        let storage = self.storage.clone();
+        let chain = self.chain();
+        if let (true, false, Some(draft)) = (last, chain.is_lasting(), drafts.last_mut()) {
+            draft.closes = true;
+        }
+        chain.commit(&storage, drafts)
+    }
+
+    /// Records locations found bad, so that nobody relies on them and the next backup stores their chunks anew.
+    pub(crate) fn void(&mut self, bad: &Voids, reason: &str) -> Result<()> {
+        let new = bad.without(&self.state.voids);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let row = |(pack, frames): (_, Option<&std::collections::BTreeSet<u32>>)| VoidRow {
+            pack,
+            frames: frames.map(|frames| frames.iter().copied().collect()).unwrap_or_default(),
+            whole: frames.is_none(),
+        };
+        let mut voids: Vec<VoidRow> = new.iter().map(row).collect();
+        voids.sort_by_key(|row| row.pack);
+        let body = VoidBody { voids, reason: reason.to_owned() };
+        self.commit(vec![Draft::new("", record::encode(&body))], false)?;
+        for (pack, frames) in new.iter() {
+            self.state.voids.add(pack, frames.map(|frames| frames.iter().copied()));
+        }
+        self.index = OnceLock::new();
+        Ok(())
+    }
+
+    /// Makes packs that were just committed known to this process.
+    pub(crate) fn adopt(&mut self, packs: Vec<OpenPack>) {
+        for pack in packs {
+            self.state.packs.insert(pack.place.id, pack.place.clone());
+            if let Some(loaded) = self.index.get_mut() {
+                loaded.index.add(pack);
+            }
+        }
+    }
+
+    /// Reads the ledger anew: what others committed meanwhile is found.
+    ///
+    /// # Errors
+    /// As for opening.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.ledger =
+            crate::ledger::read::load(&self.storage, &self.workers, self.id(), &self.keyring.admin_key())?;
+        self.state = State::fold(&self.ledger, &self.keyring, &self.workers);
+        self.index = OnceLock::new();
+        self.load_keys()?;
+        if let Some(chain) = &mut self.chain {
+            chain.see(&self.ledger);
+        }
+        Ok(())
+    }
+}
