@@ -99,11 +99,14 @@ impl Local {
         Ok(found)
     }
 
+    /// Deletes an object, durably: a key that was destroyed must not come back with the next loss of power.
     pub(super) fn delete(&self, name: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.path(name)) {
-            Err(error) if is_absence(&error) => Ok(()),
-            result => result,
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if is_absence(&error) => return Ok(()),
+            result => result?,
         }
+        path.parent().map_or(Ok(()), sync_directory)
     }
 
     /// Removes what writers that died left behind; says how many files.
