@@ -99,11 +99,14 @@ impl Local {
         Ok(found)
     }
 
+    /// Deletes an object, durably: a key that was destroyed must not come back with the next loss of power.
     pub(super) fn delete(&self, name: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.path(name)) {
-            Err(error) if is_absence(&error) => Ok(()),
-            result => result,
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if is_absence(&error) => return Ok(()),
+            result => result?,
         }
+        path.parent().map_or(Ok(()), sync_directory)
     }
 
     /// Removes what writers that died left behind; says how many files.
@@ -154,23 +157,33 @@ impl Local {
         format!("{name}.{}{TEMPORARY_SUFFIX}", encode_hex(&self.environment.random::<8>()))
     }
 
-    /// Makes a directory with its parents, each durable in its own parent. Below the root that is also done for those that exist: whoever made them may not have
-    /// come to it. The root and what is above it counts as durable if it exists: its parent need not be readable.
+    /// Makes a directory with its parents, each durable in its own parent. One thread at a time, so that no other relies on what is not synced yet.
     fn make_directory(&self, directory: &Path) -> io::Result<()> {
-        if self.durable().contains(directory) {
+        self.make_durable(directory, &mut self.durable())
+    }
+
+    /// Parents are synced for directories that exist, too: whoever made them may not have come to it. Above the root only what is made here counts.
+    fn make_durable(&self, directory: &Path, durable: &mut HashSet<PathBuf>) -> io::Result<()> {
+        if durable.contains(directory) {
             return Ok(());
         }
-        let existed = directory.is_dir();
-        let inside = directory != self.root && directory.starts_with(&self.root);
-        if let Some(parent) = directory.parent().filter(|_| inside || !existed) {
-            self.make_directory(parent)?;
+        let Some(parent) = directory.parent() else { return Ok(()) };
+        let is_below_root = directory != self.root && directory.starts_with(&self.root);
+        if is_below_root || !directory.is_dir() {
+            self.make_durable(parent, durable)?;
             match DirBuilder::new().mode(0o700).create(directory) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 result => result?,
             }
             sync_directory(parent)?;
+        } else if directory == self.root {
+            match sync_directory(parent) {
+                // Whoever may write into the root need not be able to read its parent.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                result => result?,
+            }
         }
-        self.durable().insert(directory.to_owned());
+        durable.insert(directory.to_owned());
         Ok(())
     }
 

@@ -222,7 +222,7 @@ impl Storage {
         Ok(found)
     }
 
-    /// Deletes an object. That it is not there is fine.
+    /// Deletes an object, durably when this returns. That it is not there is fine.
     ///
     /// # Errors
     /// [`Error::Storage`].
