@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod limits;
 pub mod path;
 pub mod progress;
+pub mod repository;
 pub mod source;
 pub mod storage;
 pub mod target;

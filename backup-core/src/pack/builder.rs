@@ -41,6 +41,11 @@ impl PlainFrame {
         self.payloads.len()
     }
 
+    /// How many chunks it holds.
+    pub(crate) fn chunks(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Whether it has no chunks.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -86,7 +86,8 @@ impl State {
             .filter_map(|i| entry.header.domain(u16::try_from(i).ok()?).map(Arc::new))
             .collect();
         for pack in &entry.header.packs_added {
-            let (Some(area), Some(domain)) = (Area::from_number(pack.area), domains.get(usize::from(pack.domain))) else {
+            let (Some(area), Some(domain)) = (Area::from_number(pack.area), domains.get(usize::from(pack.domain)))
+            else {
                 continue;
             };
             let place = PackPlace {

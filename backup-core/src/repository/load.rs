@@ -81,8 +81,7 @@ impl<'a> Loader<'a> {
 
     fn keys(&self, pack: &OpenPack) -> Result<&PeriodKeys> {
         let keys = self.repository.keys.get(&pack.place.domain);
-        keys.map(|keys| &**keys)
-            .ok_or_else(|| Error::damaged(pack.place.name(), "the keys of its period are missing"))
+        keys.map(|keys| &**keys).ok_or_else(|| Error::damaged(pack.place.name(), "the keys of its period are missing"))
     }
 
     /// Decodes what stands at a location. A patch's base may be any copy of smaller depth, so this ends.

@@ -172,7 +172,9 @@ impl Repository {
     /// Fails unless this program may write here.
     pub(crate) fn require_writable(&self) -> Result<()> {
         match &self.state.unknown {
-            Some(object) => Err(Error::Newer { object: object.clone(), what: "it must be understood before anything is written" }),
+            Some(object) => {
+                Err(Error::Newer { object: object.clone(), what: "it must be understood before anything is written" })
+            }
             None => Ok(()),
         }
     }
@@ -250,8 +252,7 @@ impl Repository {
     /// # Errors
     /// As for opening.
     pub fn refresh(&mut self) -> Result<()> {
-        self.ledger =
-            crate::ledger::read::load(&self.storage, &self.workers, self.id(), &self.keyring.admin_key())?;
+        self.ledger = crate::ledger::read::load(&self.storage, &self.workers, self.id(), &self.keyring.admin_key())?;
         self.state = State::fold(&self.ledger, &self.keyring, &self.workers);
         self.index = OnceLock::new();
         self.load_keys()?;

@@ -1,0 +1,153 @@
+//! Reads trees and chunk lists: sections 8 and 9 of `docs/format.md`. Nodes come one at a time, so a directory of any size costs the memory of one path through its nodes.
+
+use std::sync::Arc;
+
+use super::load::Loader;
+use crate::error::{Error, Result};
+use crate::format::constants::*;
+use crate::format::record::{self, Flaw};
+use crate::format::tree::{Content, Entry, Item, ListInner, ListLeaf, OwnerName, TreeInner, TreeLeaf};
+use crate::id::ChunkId;
+use crate::limits::NODE_HEIGHT_MAX;
+
+/// Names of the owners of a leaf's entries.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    pub(crate) users: Vec<OwnerName>,
+    pub(crate) groups: Vec<OwnerName>,
+}
+
+impl Owners {
+    /// The user's name, if it was recorded.
+    pub(crate) fn user(&self, uid: u32) -> Option<&str> {
+        find(&self.users, uid)
+    }
+
+    /// The group's name, if it was recorded.
+    pub(crate) fn group(&self, gid: u32) -> Option<&str> {
+        find(&self.groups, gid)
+    }
+}
+
+fn find(names: &[OwnerName], id: u32) -> Option<&str> {
+    names.binary_search_by_key(&id, |name| name.id).ok().map(|i| names[i].name.as_str())
+}
+
+/// An entry with the names of its owners.
+pub(crate) type OwnedEntry = (Entry, Arc<Owners>);
+
+/// Yields the entries of one directory, in order.
+pub(crate) struct TreeEntries {
+    /// Nodes still to be read, the next one last, with the height each may have at most.
+    nodes: Vec<(ChunkId, u8)>,
+    leaf: std::vec::IntoIter<Entry>,
+    owners: Arc<Owners>,
+    last_name: Option<Vec<u8>>,
+}
+
+impl TreeEntries {
+    /// Begins at the root of a tree.
+    pub(crate) fn new(root: ChunkId) -> Self {
+        Self {
+            nodes: vec![(root, NODE_HEIGHT_MAX as u8)],
+            leaf: Vec::new().into_iter(),
+            owners: Arc::default(),
+            last_name: None,
+        }
+    }
+
+    /// The next entry; `None` at the end. After an error of damage, the entries behind the damaged node can still be had.
+    pub(crate) fn next(&mut self, loader: &Loader<'_>) -> Result<Option<OwnedEntry>> {
+        loop {
+            if let Some(entry) = self.leaf.next() {
+                if self.last_name.as_ref().is_some_and(|last| *last >= entry.name) {
+                    return Err(Error::damaged("a tree", "entries are out of order"));
+                }
+                self.last_name = Some(entry.name.clone());
+                return Ok(Some((entry, Arc::clone(&self.owners))));
+            }
+            let Some((id, height)) = self.nodes.pop() else { return Ok(None) };
+            self.read(loader, id, height)?;
+        }
+    }
+
+    fn read(&mut self, loader: &Loader<'_>, id: ChunkId, height: u8) -> Result<()> {
+        let node = loader.load(&id)?;
+        let at = |flaw: Flaw| flaw.at(format!("node {id}"));
+        if record::kind(&node) == Some(RECORD_TREE_INNER) {
+            let inner: TreeInner = record::decode(&node).map_err(at)?;
+            if inner.height > height {
+                return Err(Error::damaged(format!("node {id}"), "its height is wrong"));
+            }
+            self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, inner.height - 1)));
+            return Ok(());
+        }
+        let leaf: TreeLeaf = record::decode(&node).map_err(at)?;
+        self.owners = Arc::new(Owners { users: leaf.owners, groups: leaf.groups });
+        self.leaf = leaf.rows.into_iter();
+        Ok(())
+    }
+}
+
+/// Finds one entry of a directory by name, reading one path through its nodes.
+pub(crate) fn find_entry(loader: &Loader<'_>, root: ChunkId, name: &[u8]) -> Result<Option<OwnedEntry>> {
+    let mut id = root;
+    for _ in 0..=NODE_HEIGHT_MAX {
+        let node = loader.load(&id)?;
+        let at = |flaw: Flaw| flaw.at(format!("node {id}"));
+        if record::kind(&node) != Some(RECORD_TREE_INNER) {
+            let leaf: TreeLeaf = record::decode(&node).map_err(at)?;
+            let owners = Arc::new(Owners { users: leaf.owners, groups: leaf.groups });
+            let found = leaf.rows.binary_search_by(|entry| entry.name.as_slice().cmp(name));
+            return Ok(found.ok().and_then(|i| leaf.rows.into_iter().nth(i)).map(|entry| (entry, owners)));
+        }
+        let inner: TreeInner = record::decode(&node).map_err(at)?;
+        let behind = inner.children.partition_point(|child| child.first_name.as_slice() <= name);
+        match behind.checked_sub(1) {
+            Some(i) => id = inner.children[i].id,
+            None => return Ok(None),
+        }
+    }
+    Err(Error::damaged(format!("node {root}"), "its height is wrong"))
+}
+
+/// Yields the items of a file's content, in order.
+pub(crate) struct Items {
+    nodes: Vec<(ChunkId, u8)>,
+    leaf: std::vec::IntoIter<Item>,
+}
+
+impl Items {
+    /// Begins at the content of a file; other content has no items.
+    pub(crate) fn new(content: &Content) -> Self {
+        let (nodes, items) = match content {
+            Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes: bytes.clone() }]),
+            Content::Items { items } => (Vec::new(), items.clone()),
+            Content::List { root, .. } => (vec![(*root, NODE_HEIGHT_MAX as u8)], Vec::new()),
+            _ => (Vec::new(), Vec::new()),
+        };
+        Self { nodes, leaf: items.into_iter() }
+    }
+
+    /// The next item; `None` at the end.
+    pub(crate) fn next(&mut self, loader: &Loader<'_>) -> Result<Option<Item>> {
+        loop {
+            if let Some(item) = self.leaf.next() {
+                return Ok(Some(item));
+            }
+            let Some((id, height)) = self.nodes.pop() else { return Ok(None) };
+            let node = loader.load(&id)?;
+            let at = |flaw: Flaw| flaw.at(format!("node {id}"));
+            if record::kind(&node) == Some(RECORD_LIST_INNER) {
+                let inner: ListInner = record::decode(&node).map_err(at)?;
+                if inner.height > height {
+                    return Err(Error::damaged(format!("node {id}"), "its height is wrong"));
+                }
+                self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, inner.height - 1)));
+            } else {
+                let leaf: ListLeaf = record::decode(&node).map_err(at)?;
+                self.leaf = leaf.items.into_iter();
+            }
+        }
+    }
+}
