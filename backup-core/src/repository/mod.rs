@@ -3,6 +3,7 @@
 //! The state is the fold of the ledger ([`fold`]). Loading ([`load`], [`nodes`]) verifies every chunk by its full id; saving ([`save`]) dedups, frames, packs and uploads;
 //! nothing is in the repository before [`Repository::commit`] wrote the entry that names it.
 
+pub mod build;
 pub mod fold;
 pub mod load;
 pub mod names;

@@ -1,0 +1,268 @@
+//! What workers do for a backup: read files, cut their content into chunks, name them, and try whether they compress.
+
+use std::sync::Arc;
+
+use crate::compress::is_incompressible;
+use crate::crypto::Hasher;
+use crate::format::tree::Attribute;
+use crate::id::ChunkId;
+use crate::keyring::PeriodKeys;
+use crate::limits::ZERO_RUN_BYTES_MIN;
+use crate::source::{ContentReader, Finish, Handle, Stretch};
+
+/// Files up to this size are read whole by one worker, in batches; longer ones stream.
+pub(super) const SMALL_FILE_BYTES_MAX: u64 = 2 << 20;
+/// Bytes of a streaming file that one worker gets at a time.
+pub(super) const SEGMENT_BYTES: usize = 2 << 20;
+/// Content up to this length stands in the entry.
+const INLINE_BYTES: usize = 64;
+const ZERO_RUN: usize = ZERO_RUN_BYTES_MIN as usize;
+
+/// A piece of a file, its bytes in the buffer beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// `buffer[start..end]`.
+    Chunk { id: ChunkId, start: usize, end: usize, incompressible: bool },
+    /// Zero bytes.
+    Zeros(u64),
+    /// A hole.
+    Hole(u64),
+    /// `buffer[start..end]`, to stand in the entry.
+    Inline { start: usize, end: usize },
+}
+
+/// A stretch that was found in a buffer, not yet named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    Chunk { start: usize, end: usize },
+    Zeros(u64),
+    Hole(u64),
+}
+
+/// Cuts the content of one file, given piece by piece. Runs of zeros are found at multiples of their length within the file.
+pub(super) struct Cutter {
+    keys: Arc<PeriodKeys>,
+    /// Bytes of the file before the buffer that [`Cutter::cut`] gets.
+    offset: u64,
+}
+
+impl Cutter {
+    pub(super) fn new(keys: Arc<PeriodKeys>) -> Self {
+        Self { keys, offset: 0 }
+    }
+
+    /// Cuts `buffer`, and returns how many bytes at its end must come again, in front of what follows. With `is_end` (of the file, or before a hole) none.
+    pub(super) fn cut(&mut self, buffer: &[u8], is_end: bool, cuts: &mut Vec<Cut>) -> usize {
+        let bytes_max = self.keys.chunker().bytes_max();
+        let mut place = 0;
+        while place < buffer.len() {
+            let zeros = self.zeros_at(buffer, place);
+            if zeros > 0 {
+                cuts.push(Cut::Zeros(zeros as u64));
+                place += zeros;
+                continue;
+            }
+            let stretch_end = self.next_zeros(buffer, place);
+            let is_final = is_end || stretch_end < buffer.len();
+            while place < stretch_end && (is_final || stretch_end - place >= bytes_max.max(ZERO_RUN)) {
+                let length = self.keys.chunker().cut(&buffer[place..stretch_end]);
+                cuts.push(Cut::Chunk { start: place, end: place + length });
+                place += length;
+            }
+            if place < stretch_end {
+                break;
+            }
+        }
+        self.offset += place as u64;
+        buffer.len() - place
+    }
+
+    /// Notes a hole, which lies behind all that was cut.
+    pub(super) fn skip(&mut self, hole: u64, cuts: &mut Vec<Cut>) {
+        self.offset += hole;
+        cuts.push(Cut::Hole(hole));
+    }
+
+    /// The length of the aligned run of zeros that begins at `place`.
+    fn zeros_at(&self, buffer: &[u8], place: usize) -> usize {
+        if !(self.offset + place as u64).is_multiple_of(ZERO_RUN_BYTES_MIN) {
+            return 0;
+        }
+        let blocks = buffer[place..].chunks_exact(ZERO_RUN).take_while(|block| is_zero(block));
+        blocks.count() * ZERO_RUN
+    }
+
+    /// Where the next aligned run of zeros begins, or the end.
+    fn next_zeros(&self, buffer: &[u8], place: usize) -> usize {
+        let misaligned = ((self.offset + place as u64) % ZERO_RUN_BYTES_MIN) as usize;
+        let mut start = place + (ZERO_RUN - misaligned) % ZERO_RUN;
+        while start + ZERO_RUN <= buffer.len() {
+            if is_zero(&buffer[start..start + ZERO_RUN]) {
+                return start;
+            }
+            start += ZERO_RUN;
+        }
+        buffer.len()
+    }
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    // Most blocks differ in their first bytes; the rest is compared in wide steps.
+    block[..16] == [0; 16] && block.chunks(512).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+/// Names what was cut.
+pub(super) fn name(keys: &PeriodKeys, buffer: &[u8], cuts: &[Cut]) -> Vec<Piece> {
+    let name = |cut: &Cut| match *cut {
+        Cut::Zeros(length) => Piece::Zeros(length),
+        Cut::Hole(length) => Piece::Hole(length),
+        Cut::Chunk { start, end } => {
+            let plaintext = &buffer[start..end];
+            Piece::Chunk { id: keys.content_id(plaintext), start, end, incompressible: is_incompressible(plaintext) }
+        }
+    };
+    cuts.iter().map(name).collect()
+}
+
+/// What became of one file.
+pub(super) struct FileRead {
+    /// Its attributes, or why they could not be read.
+    pub(super) attributes: std::io::Result<Vec<Attribute>>,
+    /// Its content, or why it could not be read.
+    pub(super) content: std::io::Result<FileContent>,
+}
+
+/// The content of a file that was read whole.
+pub(super) struct FileContent {
+    pub(super) buffer: Vec<u8>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) finish: Finish,
+    pub(super) hash: Option<[u8; 32]>,
+}
+
+/// Reads a small file whole. One that grew beyond all expectation is still read to its end.
+pub(super) fn read_file(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> FileRead {
+    FileRead { attributes: handle.attributes(), content: read_content(handle, keys, with_hash) }
+}
+
+fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> std::io::Result<FileContent> {
+    let mut reader = handle.open()?;
+    let mut buffer = Vec::new();
+    let mut cuts = Vec::new();
+    let mut cutter = Cutter::new(Arc::clone(keys));
+    let mut stretch_start = 0;
+    loop {
+        let end = match reader.read(&mut buffer, SEGMENT_BYTES)? {
+            Stretch::Data(_) => continue,
+            Stretch::Hole(length) => Some(length),
+            Stretch::End => None,
+        };
+        let first = cuts.len();
+        cutter.cut(&buffer[stretch_start..], true, &mut cuts);
+        for cut in &mut cuts[first..] {
+            if let Cut::Chunk { start, end } = cut {
+                *start += stretch_start;
+                *end += stretch_start;
+            }
+        }
+        stretch_start = buffer.len();
+        match end {
+            Some(length) => cutter.skip(length, &mut cuts),
+            None => break,
+        }
+    }
+    let finish = reader.finish()?;
+    let pieces = match cuts[..] {
+        [Cut::Chunk { start, end }] if end - start <= INLINE_BYTES => vec![Piece::Inline { start, end }],
+        _ => name(keys, &buffer, &cuts),
+    };
+    let hash = with_hash.then(|| {
+        let mut hasher = ContentHasher::default();
+        hasher.update(&buffer, &cuts);
+        hasher.finish()
+    });
+    Ok(FileContent { buffer, pieces, finish, hash })
+}
+
+/// Plain BLAKE3 over a file's content, holes and zeros included.
+#[derive(Default)]
+pub(super) struct ContentHasher(Hasher);
+
+impl ContentHasher {
+    pub(super) fn update(&mut self, buffer: &[u8], cuts: &[Cut]) {
+        for cut in cuts {
+            match *cut {
+                Cut::Chunk { start, end } => drop(self.0.update(&buffer[start..end])),
+                Cut::Zeros(length) | Cut::Hole(length) => self.zeros(length),
+            }
+        }
+    }
+
+    fn zeros(&mut self, mut length: u64) {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        while length > 0 {
+            let part = length.min(ZEROS.len() as u64);
+            self.0.update(&ZEROS[..part as usize]);
+            length -= part;
+        }
+    }
+
+    pub(super) fn finish(&self) -> [u8; 32] {
+        self.0.finish()
+    }
+}
+
+/// Reads a long file segment by segment.
+pub(super) struct Streaming {
+    reader: Box<dyn ContentReader>,
+    cutter: Cutter,
+    carry: Vec<u8>,
+    hasher: Option<ContentHasher>,
+    ended: bool,
+}
+
+impl Streaming {
+    pub(super) fn open(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> std::io::Result<Self> {
+        Ok(Self {
+            reader: handle.open()?,
+            cutter: Cutter::new(Arc::clone(keys)),
+            carry: Vec::new(),
+            hasher: with_hash.then(ContentHasher::default),
+            ended: false,
+        })
+    }
+
+    /// The next segment, cut but not yet named; `None` after the last.
+    pub(super) fn next(&mut self) -> std::io::Result<Option<(Vec<u8>, Vec<Cut>)>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut buffer = std::mem::take(&mut self.carry);
+        buffer.reserve(SEGMENT_BYTES);
+        let mut cuts = Vec::new();
+        let wanted = buffer.len() + SEGMENT_BYTES;
+        let mut hole = None;
+        while buffer.len() < wanted && hole.is_none() && !self.ended {
+            let limit = wanted - buffer.len();
+            match self.reader.read(&mut buffer, limit)? {
+                Stretch::Data(_) => {}
+                Stretch::Hole(length) => hole = Some(length),
+                Stretch::End => self.ended = true,
+            }
+        }
+        let rest = self.cutter.cut(&buffer, self.ended || hole.is_some(), &mut cuts);
+        self.carry = buffer.split_off(buffer.len() - rest);
+        if let Some(length) = hole {
+            self.cutter.skip(length, &mut cuts);
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer, &cuts);
+        }
+        Ok(Some((buffer, cuts)))
+    }
+
+    /// Looks at the file once more after the last segment.
+    pub(super) fn finish(mut self) -> std::io::Result<(Finish, Option<[u8; 32]>)> {
+        Ok((self.reader.finish()?, self.hasher.map(|hasher| hasher.finish())))
+    }
+}

@@ -1,0 +1,3 @@
+//! The verbs, one a module: options in, a report out. They decide; the layers below do.
+
+pub mod backup;
