@@ -8,6 +8,7 @@ pub mod id;
 pub mod keyring;
 pub mod ledger;
 pub mod limits;
+pub mod ops;
 pub mod path;
 pub mod progress;
 pub mod repository;

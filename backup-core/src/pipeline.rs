@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 /// A fixed set of worker threads.
 pub(crate) struct Workers {
@@ -13,7 +15,10 @@ pub(crate) struct Workers {
 }
 
 /// A result to come.
-pub(crate) struct Pending<T>(Receiver<std::thread::Result<T>>);
+pub(crate) struct Pending<T> {
+    receiver: Receiver<std::thread::Result<T>>,
+    done: Arc<AtomicBool>,
+}
 
 impl Workers {
     /// Starts as many workers as there are cores, or as many as asked for.
@@ -34,12 +39,9 @@ impl Workers {
 
     /// Hands work over; first come, first served.
     pub(crate) fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
-        let (sender, receiver) = sync_channel(1);
-        self.pool.spawn_fifo(move || {
-            // A dropped receiver means that nobody wants the result any more.
-            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
-        });
-        Pending(receiver)
+        let (pending, work) = Pending::new(work);
+        self.pool.spawn_fifo(work);
+        pending
     }
 
     /// Does something to each item, on all workers, and returns the results in the items' order.
@@ -56,31 +58,38 @@ impl Workers {
 
     /// Hands over work that mostly waits for storage: it gets a thread of its own and takes no worker's time.
     pub(crate) fn submit_waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+        let (pending, work) = Pending::new(work);
+        std::thread::spawn(work);
+        pending
+    }
+}
+
+impl<T: Send + 'static> Pending<T> {
+    fn new(work: impl FnOnce() -> T + Send + 'static) -> (Self, impl FnOnce() + Send + 'static) {
         let (sender, receiver) = sync_channel(1);
-        std::thread::spawn(move || {
+        let done = Arc::new(AtomicBool::new(false));
+        let pending = Self { receiver, done: Arc::clone(&done) };
+        let run = move || {
+            // A dropped receiver means that nobody wants the result any more.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
-        });
-        Pending(receiver)
+            done.store(true, Ordering::Release);
+        };
+        (pending, run)
     }
 }
 
 impl<T> Pending<T> {
     /// Waits for the result. A panic of the work goes on here.
     pub(crate) fn wait(self) -> T {
-        match self.0.recv().expect("a worker sends before it ends") {
+        match self.receiver.recv().expect("a worker sends before it ends") {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
         }
     }
 
-    /// The result if it is there, else the claim to it.
-    fn try_wait(self) -> Result<T, Self> {
-        match self.0.try_recv() {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(TryRecvError::Empty) => Err(self),
-            Err(TryRecvError::Disconnected) => unreachable!("a worker sends before it ends"),
-        }
+    /// Whether the result is there, so that waiting takes no time.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
     }
 }
 
@@ -101,17 +110,8 @@ impl<T> Ordered<T> {
 
     /// The next result if it is there, or waits for it if too many are under way; `None` if there is no need to wait.
     pub(crate) fn next_ready(&mut self) -> Option<T> {
-        let oldest = self.queue.pop_front()?;
-        if self.queue.len() >= self.bound {
-            return Some(oldest.wait());
-        }
-        match oldest.try_wait() {
-            Ok(result) => Some(result),
-            Err(oldest) => {
-                self.queue.push_front(oldest);
-                None
-            }
-        }
+        let oldest = self.queue.front()?;
+        if oldest.is_done() || self.queue.len() > self.bound { self.next() } else { None }
     }
 
     /// The next result, waited for; `None` when there is none left.

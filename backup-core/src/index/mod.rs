@@ -127,7 +127,7 @@ impl Index {
     fn fill(&mut self, packs: Vec<OpenPack>, voids: &Voids, workers: &Workers) {
         self.sorted.reserve_exact(packs.iter().map(|pack| pack.table.len()).sum());
         for mut pack in packs {
-            drop(pack.take_record());
+            pack.drop_record();
             let number = self.packs.len() as u32;
             for (row, prefix) in live_rows(&pack, voids) {
                 self.sorted.push((prefix, Location { pack: number, row }));
@@ -139,7 +139,7 @@ impl Index {
 
     /// Adds a pack that was just written.
     pub(crate) fn add(&mut self, mut pack: OpenPack) {
-        drop(pack.take_record());
+        pack.drop_record();
         let number = self.packs.len() as u32;
         for (row, prefix) in live_rows(&pack, &Voids::default()) {
             self.recent.entry(prefix).or_default().push(Location { pack: number, row });

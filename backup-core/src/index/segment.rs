@@ -27,14 +27,14 @@ const SEGMENT_BYTES_TARGET: usize = 16 << 20;
 pub(crate) fn write(
     storage: &Storage,
     keys: &PeriodKeys,
-    packs: Vec<OpenPack>,
+    packs: &[OpenPack],
     writer: WriterId,
     environment: &Environment,
 ) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut body = IndexBody { row_version: ROW_VERSION, packs: Vec::new() };
     let mut bytes = 0;
-    for mut pack in packs {
+    for pack in packs {
         let row = IndexedPack {
             pack: pack.place.id,
             area: pack.place.area.number(),
@@ -43,7 +43,7 @@ pub(crate) fn write(
             table_length: pack.place.table_length,
             writer: pack.header().writer,
             salt: pack.header().salt,
-            table: pack.take_record(),
+            table: pack.record().to_vec(),
         };
         bytes += row.table.len();
         body.packs.push(row);

@@ -96,9 +96,14 @@ impl OpenPack {
         &self.header
     }
 
-    /// The table's record, as it was sealed; left empty once it was taken.
-    pub(crate) fn take_record(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.record)
+    /// The table's record, as it was sealed, until it was dropped.
+    pub(crate) fn record(&self) -> &[u8] {
+        &self.record
+    }
+
+    /// Frees the table's record.
+    pub(crate) fn drop_record(&mut self) {
+        self.record = Vec::new();
     }
 
     /// Opens a frame from its blob and returns its payloads.

@@ -128,6 +128,13 @@ impl State {
         }
     }
 
+    /// Adds a snapshot that was just committed, in its place.
+    pub(crate) fn insert_snapshot(&mut self, snapshot: Snapshot) {
+        let key = (snapshot.manifest.time, snapshot.id);
+        let place = self.snapshots.partition_point(|other| (other.manifest.time, other.id) < key);
+        self.snapshots.insert(place, snapshot);
+    }
+
     /// The period of a class that new data goes to: the one that started last and has not ended.
     pub(crate) fn current_period(&self, class: &str, now: Time) -> Option<&PeriodBody> {
         let open = |period: &&PeriodBody| period.ends.is_none_or(|ends| now < ends) && period.class == class;

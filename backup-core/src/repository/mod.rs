@@ -13,14 +13,14 @@ pub mod save;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::format::bodies::{VoidBody, VoidRow};
 use crate::format::name::Domain;
 use crate::format::record;
-use crate::id::{EntryId, RepositoryId};
+use crate::id::{EntryId, RepositoryId, WriterId};
 use crate::index::{Index, Unreadable, Voids};
 use crate::keyring::{Keyring, PeriodKeys};
 use crate::ledger::chain::{Chain, Draft, TakenUp};
@@ -98,7 +98,7 @@ pub struct Repository {
     pub(crate) keys: HashMap<Arc<Domain>, Arc<PeriodKeys>>,
     /// Periods whose keys could not be had, and why.
     pub(crate) lost_keys: Vec<Problem>,
-    chain: Option<Chain>,
+    chain: Mutex<Option<Chain>>,
     index: OnceLock<LoadedIndex>,
 }
 
@@ -181,9 +181,10 @@ impl Repository {
     }
 
     /// Takes up this installation's chain, so that entries can be written. Returns what should be said about it.
-    pub(crate) fn take_up_chain(&mut self) -> Result<Option<Warning>> {
+    pub(crate) fn take_up_chain(&self) -> Result<Option<Warning>> {
         self.require_writable()?;
-        if self.chain.as_ref().is_some_and(|chain| !chain.is_closed()) {
+        let mut slot = self.chain();
+        if slot.as_ref().is_some_and(|chain| !chain.is_closed()) {
             return Ok(None);
         }
         let (chain, taken_up) = Chain::take_up(
@@ -193,7 +194,7 @@ impl Repository {
             &self.ledger,
             &self.storage,
         )?;
-        self.chain = Some(chain);
+        *slot = Some(chain);
         Ok((taken_up == TakenUp::Cloned).then(|| Warning {
             kind: "cloned",
             subject: Vec::new(),
@@ -201,19 +202,23 @@ impl Repository {
         }))
     }
 
-    /// The chain that [`Repository::take_up_chain`] took up.
-    pub(crate) fn chain(&mut self) -> &mut Chain {
-        self.chain.as_mut().expect("verbs that write take the chain up first")
+    fn chain(&self) -> MutexGuard<'_, Option<Chain>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer whose chain was taken up; zeros if none was.
+    pub(crate) fn writer(&self) -> WriterId {
+        self.chain().as_ref().map_or(WriterId([0; 16]), Chain::writer)
     }
 
     /// Writes entries, after all that they name is durable. Closes the chain of a writer that nothing remembers when `last` says so.
-    pub(crate) fn commit(&mut self, mut drafts: Vec<Draft>, last: bool) -> Result<Vec<EntryId>> {
-        let storage = self.storage.clone();
-        let chain = self.chain();
+    pub(crate) fn commit(&self, mut drafts: Vec<Draft>, last: bool) -> Result<Vec<EntryId>> {
+        let mut slot = self.chain();
+        let chain = slot.as_mut().expect("verbs that write take the chain up first");
         if let (true, false, Some(draft)) = (last, chain.is_lasting(), drafts.last_mut()) {
             draft.closes = true;
         }
-        chain.commit(&storage, drafts)
+        chain.commit(&self.storage, drafts)
     }
 
     /// Records locations found bad, so that nobody relies on them and the next backup stores their chunks anew.
@@ -257,7 +262,7 @@ impl Repository {
         self.state = State::fold(&self.ledger, &self.keyring, &self.workers);
         self.index = OnceLock::new();
         self.load_keys()?;
-        if let Some(chain) = &mut self.chain {
+        if let Some(chain) = self.chain().as_mut() {
             chain.see(&self.ledger);
         }
         Ok(())

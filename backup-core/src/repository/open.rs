@@ -1,7 +1,7 @@
 //! `init` and `open`: the repository object, key slots, keys of periods. Sections 5, 6 and 13 of `docs/format.md`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::fold::State;
 use super::{Repository, RepositoryOptions};
@@ -170,7 +170,7 @@ impl Repository {
             state,
             keys: HashMap::new(),
             lost_keys: Vec::new(),
-            chain: None,
+            chain: Mutex::new(None),
             index: OnceLock::new(),
         };
         repository.load_keys()?;

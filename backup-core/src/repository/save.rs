@@ -36,6 +36,7 @@ pub(crate) struct Saver {
     keys: Arc<PeriodKeys>,
     context: Context,
     level: i32,
+    dry_run: bool,
     pad_bytes_min: u64,
     /// Chunks saved in this run; the index does not have them yet.
     fresh: HashSet<ChunkPrefix>,
@@ -94,12 +95,13 @@ impl Stream {
 }
 
 impl Saver {
-    pub(crate) fn new(repository: &mut Repository, keys: Arc<PeriodKeys>, level: i32) -> Self {
+    /// Begins a run. A dry one counts what is new, and stores nothing.
+    pub(crate) fn new(repository: &Repository, keys: Arc<PeriodKeys>, level: i32, dry_run: bool) -> Self {
         let context = Context {
             workers: Arc::clone(&repository.workers),
             storage: repository.storage.clone(),
             environment: repository.environment().clone(),
-            writer: repository.chain().writer(),
+            writer: repository.writer(),
         };
         let class = repository.state.classes.get(&keys.domain().class);
         let pad_bytes_min = class.map_or(crate::limits::PAD_BYTES_MIN_DEFAULT, |class| u64::from(class.pad_bytes_min));
@@ -108,6 +110,7 @@ impl Saver {
             keys,
             context,
             level,
+            dry_run,
             pad_bytes_min,
             fresh: HashSet::new(),
             content: Stream::new(FRAME_CONTENT, Area::Packs, true),
@@ -153,6 +156,9 @@ impl Saver {
         self.fresh.insert(prefix);
         self.saved.new_chunks += 1;
         self.saved.new_chunk_bytes += plaintext.len() as u64;
+        if self.dry_run {
+            return Ok(true);
+        }
         let frame_bytes = self.keys.parameters().frame_bytes as usize;
         let overflows = self.stream(which).frame.len() + plaintext.len() > FRAME_PAYLOAD_BYTES_MAX as usize;
         if overflows {

@@ -34,6 +34,14 @@ pub trait Source: Sync {
     /// # Errors
     /// What stops the whole walk. What concerns one entry is a [`Visitor::warning`] instead.
     fn walk(&self, visitor: &mut dyn Visitor) -> Result<()>;
+
+    /// Says whether what was read may become a snapshot; asked after everything was read, before the commit. By default it may.
+    ///
+    /// # Errors
+    /// What makes the content worthless, such as a command that failed in the end.
+    fn verify(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Receives what a source yields. Entries of a directory must come in strictly ascending order of their names, bytewise.

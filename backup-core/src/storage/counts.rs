@@ -25,6 +25,13 @@ pub struct Counts {
     pub cache_hits: u64,
 }
 
+impl Counts {
+    /// Requests of all kinds.
+    pub fn requests(&self) -> u64 {
+        self.reads + self.writes + self.lists + self.stats + self.deletes
+    }
+}
+
 macro_rules! meters {
     ($($name:ident),+) => {
         /// The same as [`Counts`], to be added to by many threads.

@@ -1,0 +1,109 @@
+//! What is under way between the walk and the saving, in the order of the walk.
+
+use std::collections::VecDeque;
+
+use super::content::{FileRead, Piece};
+use crate::format::tree::Entry;
+use crate::pipeline::Pending;
+use crate::source::{Finish, Owner};
+
+/// How an entry compares with the parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    New,
+    Changed,
+    Unchanged,
+    /// Not a file.
+    Other,
+}
+
+/// An entry, with what is known of it besides.
+pub(super) struct Found {
+    pub(super) entry: Entry,
+    pub(super) owner: Owner,
+    pub(super) status: Status,
+}
+
+/// One step of the walk.
+pub(super) enum Event {
+    Root(Vec<u8>),
+    Enter(Found),
+    Leave,
+    /// An entry whose content and attributes are known.
+    Ready(Found),
+    /// Another name of a file whose first name came before.
+    Linked(Found),
+    /// A small file; what was read of it comes out of the batches in the same order.
+    File(Found),
+    /// A long file begins; segments and an end follow.
+    Begin(Found),
+    Segment(Pending<(Vec<u8>, Vec<Piece>)>),
+    End(std::io::Result<(Finish, Option<[u8; 32]>)>),
+}
+
+/// Steps under way, and no more of them than memory should hold.
+pub(super) struct Queue {
+    events: VecDeque<Event>,
+    /// What was read of small files, in batches, oldest first.
+    batches: VecDeque<Pending<Vec<FileRead>>>,
+    read: std::vec::IntoIter<FileRead>,
+    segments: usize,
+    work_max: usize,
+}
+
+/// Steps that wait behind work; each is an entry in memory.
+const EVENTS_MAX: usize = 4096;
+
+impl Queue {
+    pub(super) fn new(work_max: usize) -> Self {
+        Self { events: VecDeque::new(), batches: VecDeque::new(), read: Vec::new().into_iter(), segments: 0, work_max }
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.segments += usize::from(matches!(event, Event::Segment(_)));
+        self.events.push_back(event);
+    }
+
+    /// Adds a batch that a worker reads, of as many files as there were steps of files since the last batch.
+    pub(super) fn push_batch(&mut self, batch: Pending<Vec<FileRead>>) {
+        self.batches.push_back(batch);
+    }
+
+    /// The next step, if it is done, or if too much is under way. A file whose batch was not pushed yet is not due.
+    pub(super) fn next_ready(&mut self) -> Option<Event> {
+        let is_done = match self.events.front()? {
+            Event::Segment(pending) => pending.is_done(),
+            Event::File(_) => match self.batches.front() {
+                _ if self.read.len() > 0 => true,
+                Some(batch) => batch.is_done(),
+                None => return None,
+            },
+            _ => true,
+        };
+        let is_due = is_done || self.segments + self.batches.len() > self.work_max;
+        if is_due { self.next() } else { None }
+    }
+
+    /// Whether so many steps wait that an unfinished batch should be read now.
+    pub(super) fn is_long(&self) -> bool {
+        self.events.len() > EVENTS_MAX
+    }
+
+    /// The next step, done or not.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.segments -= usize::from(matches!(event, Event::Segment(_)));
+        Some(event)
+    }
+
+    /// What was read of the small file that is next.
+    pub(super) fn next_read(&mut self) -> FileRead {
+        loop {
+            if let Some(read) = self.read.next() {
+                return read;
+            }
+            let batch = self.batches.pop_front().expect("a batch is pushed before its files are due");
+            self.read = batch.wait().into_iter();
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! `backup`: makes a snapshot of a source.
+//!
+//! The source pushes entries into [`walk`], which compares them with the [`parent`] and hands what must be read to workers ([`content`]); what they return is saved in order. Packs
+//! are named by checkpoints on the way and by the snapshot's entry at the end: that entry is the commit.
+
+mod content;
+mod events;
+mod parent;
+mod walk;
+
+use std::sync::Arc;
+
+use crate::compress::LEVEL_MAX;
+use crate::error::{Error, Result};
+use crate::format::bodies::CheckpointBody;
+use crate::format::constants::ROW_VERSION;
+use crate::format::manifest::{Counts, Manifest, Root, SourceRow, WarningRow, Warnings};
+use crate::format::name::{Domain, ObjectName};
+use crate::format::record;
+use crate::id::{ChunkId, EntryId, RunId};
+use crate::index::{Voids, segment};
+use crate::keyring::PeriodKeys;
+use crate::ledger::chain::Draft;
+use crate::limits::{ENTRY_PACKS_MAX, TAGS_MAX, TEXT_BYTES_MAX, WARNINGS_MAX};
+use crate::pack::reader::OpenPack;
+use crate::progress::{Progress, Stage, Warning};
+use crate::repository::open::STANDARD_CLASS;
+use crate::repository::save::Saver;
+use crate::repository::{Repository, Snapshot};
+use crate::source::{Source, SourceKind};
+use crate::time::Time;
+
+use walk::Walk;
+
+/// How a backup is made. Every setter takes and returns the options by value.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    class: String,
+    tags: Vec<String>,
+    parent: ParentChoice,
+    level: i32,
+    time: Option<Time>,
+    dry_run: bool,
+    content_hash: bool,
+    checkpoint_bytes: u64,
+    checkpoint_seconds: u64,
+}
+
+#[derive(Clone, Debug)]
+enum ParentChoice {
+    Newest,
+    None,
+    Snapshot(EntryId),
+}
+
+impl Default for BackupOptions {
+    fn default() -> Self {
+        Self {
+            class: STANDARD_CLASS.to_owned(),
+            tags: Vec::new(),
+            parent: ParentChoice::Newest,
+            level: 3,
+            time: None,
+            dry_run: false,
+            content_hash: false,
+            checkpoint_bytes: 2 << 30,
+            checkpoint_seconds: 300,
+        }
+    }
+}
+
+impl BackupOptions {
+    /// Makes the defaults: class `standard`, compared with the newest snapshot of the same host, class and roots, zstd level 3.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The class that the snapshot belongs to; `standard` by default.
+    pub fn class(mut self, class: impl Into<String>) -> Self {
+        self.class = class.into();
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Compares with this snapshot instead of the newest that fits; with none for `None`, so that everything is read.
+    pub fn parent(mut self, snapshot: Option<EntryId>) -> Self {
+        self.parent = snapshot.map_or(ParentChoice::None, ParentChoice::Snapshot);
+        self
+    }
+
+    /// zstd's level, 1 to 19; 3 by default.
+    pub fn level(mut self, level: i32) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The time of the content, where it is older than the backup. It never shortens retention.
+    pub fn time(mut self, time: Time) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Reads and counts everything, and stores nothing.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Records the plain BLAKE3 of every file that is read, so that `b3sum` can check it. Off by default.
+    pub fn content_hash(mut self, content_hash: bool) -> Self {
+        self.content_hash = content_hash;
+        self
+    }
+
+    /// After so many stored bytes an entry names the packs so far; 2 GiB by default.
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// After so many seconds an entry names the packs so far; 300 by default.
+    pub fn checkpoint_seconds(mut self, seconds: u64) -> Self {
+        self.checkpoint_seconds = seconds;
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::Usage { what: what.to_owned() });
+        if !(1..=LEVEL_MAX).contains(&self.level) {
+            return wrong("the level lies outside 1 to 19");
+        }
+        let long = self.tags.iter().any(|tag| tag.is_empty() || tag.len() as u64 > TEXT_BYTES_MAX);
+        if long || self.tags.len() as u64 > TAGS_MAX {
+            return wrong("a tag is empty or too long, or there are too many");
+        }
+        Ok(())
+    }
+}
+
+/// What a backup did.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct BackupReport {
+    /// The snapshot; `None` after a dry run.
+    pub snapshot_id: Option<EntryId>,
+    /// The snapshot that it was compared with.
+    pub parent_id: Option<EntryId>,
+    /// Its class.
+    pub class: String,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Requests to the storage.
+    pub requests: u64,
+    /// What could not be read, or changed meanwhile.
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
+    /// What may be of interest.
+    #[serde(skip)]
+    pub notes: Vec<Warning>,
+}
+
+impl Repository {
+    /// Makes a snapshot of a source.
+    ///
+    /// What cannot be read is a warning in the report and in the snapshot, not an error. When an error is returned, no snapshot was made; packs that were uploaded are
+    /// found by the next backup if a checkpoint named them.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for options that cannot be meant, [`Error::Input`] where the source fails as a whole, [`Error::Storage`], [`Error::Interrupted`].
+    pub fn backup(
+        &mut self,
+        source: &dyn Source,
+        options: &BackupOptions,
+        progress: &dyn Progress,
+    ) -> Result<BackupReport> {
+        options.check()?;
+        let started = self.environment().now();
+        let requests_before = self.storage.counts().requests();
+        let keys = self.period_keys(&options.class, started)?;
+        let parent = self.choose_parent(source, options)?;
+        let mut notes: Vec<Warning> = Vec::new();
+        if options.dry_run {
+            self.require_writable()?;
+        } else {
+            notes.extend(self.take_up_chain()?);
+            self.void_missing_packs(keys.domain())?;
+        }
+        let mut run = Run::new(self, keys, options, started);
+        progress.started(Stage::BackingUp, None);
+        let outcome = run.store(source, parent.as_ref(), progress)?;
+        let mut report = BackupReport {
+            snapshot_id: None,
+            parent_id: parent.as_ref().map(|parent| parent.id),
+            class: options.class.clone(),
+            counts: outcome.counts,
+            requests: 0,
+            warnings: outcome.warnings,
+            notes,
+        };
+        report.notes.extend(outcome.notes);
+        if !options.dry_run {
+            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report)?;
+            report.snapshot_id = Some(snapshot.id);
+            report.counts = snapshot.manifest.counts;
+            self.state.insert_snapshot(snapshot);
+            self.adopt(packs);
+        }
+        report.requests = self.storage.counts().requests() - requests_before;
+        progress.finished(Stage::BackingUp);
+        Ok(report)
+    }
+
+    fn period_keys(&self, class: &str, now: Time) -> Result<Arc<PeriodKeys>> {
+        if !self.state.classes.contains_key(class) {
+            return Err(Error::Usage {
+                what: format!("there is no class {}", crate::words::printable(class.as_bytes())),
+            });
+        }
+        let period = self.state.current_period(class, now);
+        let period = period.ok_or_else(|| Error::Usage { what: format!("class {class} has no open period") })?;
+        let domain = Domain { class: class.to_owned(), period: period.period };
+        let missing = || Error::Missing { object: ObjectName::Period(domain.clone(), period.object).to_string() };
+        self.keys.get(&domain).cloned().ok_or_else(missing)
+    }
+
+    fn choose_parent(&self, source: &dyn Source, options: &BackupOptions) -> Result<Option<Snapshot>> {
+        let by_id = |id: EntryId| self.snapshots().iter().find(|snapshot| snapshot.id == id);
+        match options.parent {
+            ParentChoice::None => Ok(None),
+            ParentChoice::Snapshot(id) => match by_id(id) {
+                Some(snapshot) => Ok(Some(snapshot.clone())),
+                None => Err(Error::SnapshotName { name: id.to_string(), matches: 0 }),
+            },
+            ParentChoice::Newest => {
+                let (host, roots) = (self.environment().host(), source.roots());
+                let fits = |snapshot: &&Snapshot| {
+                    let manifest = &snapshot.manifest;
+                    manifest.host == host
+                        && manifest.class == options.class
+                        && manifest.roots().map(|root| &root.path).eq(&roots)
+                };
+                Ok(self.snapshots().iter().rev().find(fits).cloned())
+            }
+        }
+    }
+
+    /// Packs that the ledger names and the storage no longer lists are lost: what they held is stored anew. A list that lags costs bytes, nothing else.
+    fn void_missing_packs(&mut self, domain: &Domain) -> Result<()> {
+        let mut listed = std::collections::HashSet::new();
+        for area in ["packs", "meta"] {
+            for info in self.storage.list(&format!("{area}/{}/{}/", domain.class, domain.period))? {
+                if let Some(ObjectName::Pack(_, _, pack)) = ObjectName::parse(&info.name) {
+                    listed.insert(pack);
+                }
+            }
+        }
+        let mut missing = Voids::default();
+        let ours = self.state.packs.values().filter(|place| *place.domain == *domain);
+        for place in ours.filter(|place| !listed.contains(&place.id)) {
+            missing.add(place.id, None::<[u32; 0]>);
+        }
+        self.void(&missing, "missing from the storage's list")?;
+        let unreadable: Vec<_> = self.unreadable_packs()?.iter().map(|unreadable| unreadable.place.id).collect();
+        let mut damaged = Voids::default();
+        unreadable.into_iter().for_each(|pack| damaged.add(pack, None::<[u32; 0]>));
+        self.void(&damaged, "the table cannot be read")
+    }
+}
+
+/// What a walk found, once everything is saved.
+struct Outcome {
+    roots: Vec<Root>,
+    counts: Counts,
+    warnings: Vec<Warning>,
+    notes: Vec<Warning>,
+}
+
+/// One backup under way.
+struct Run<'a> {
+    repository: &'a Repository,
+    options: &'a BackupOptions,
+    id: RunId,
+    started: Time,
+    checkpointed: Time,
+    parent: Option<EntryId>,
+    saver: Saver,
+    /// Packs that an entry of this run names already, and those that only the snapshot's will; their tables are kept for the index.
+    named: Vec<OpenPack>,
+}
+
+impl<'a> Run<'a> {
+    fn new(repository: &'a Repository, keys: Arc<PeriodKeys>, options: &'a BackupOptions, started: Time) -> Self {
+        let id = RunId(repository.environment().random());
+        let saver = Saver::new(repository, keys, options.level, options.dry_run);
+        Self { repository, options, id, started, checkpointed: started, parent: None, saver, named: Vec::new() }
+    }
+
+    fn store(&mut self, source: &dyn Source, parent: Option<&Snapshot>, progress: &dyn Progress) -> Result<Outcome> {
+        self.parent = parent.map(|parent| parent.id);
+        let mut walk = Walk::new(self, parent, progress)?;
+        source.walk(&mut walk)?;
+        let outcome = walk.finish()?;
+        source.verify()?;
+        Ok(outcome)
+    }
+
+    /// Names the packs so far in an entry, if it is time.
+    fn checkpoint_if_due(&mut self) -> Result<()> {
+        let bytes = self.saver.unnamed_bytes();
+        if bytes == 0 || self.options.dry_run {
+            return Ok(());
+        }
+        let now = self.repository.environment().now();
+        let late = now.seconds_apart(self.checkpointed) >= self.options.checkpoint_seconds;
+        if bytes < self.options.checkpoint_bytes && !late {
+            return Ok(());
+        }
+        self.checkpointed = now;
+        let packs = self.saver.flush()?;
+        self.name_packs(packs)
+    }
+
+    fn checkpoint(&self, packs: &[OpenPack]) -> Draft {
+        let body = record::encode(&CheckpointBody { run: self.id });
+        Draft { packs: packs.iter().map(|pack| pack.place.clone()).collect(), ..Draft::new(&self.options.class, body) }
+    }
+
+    fn name_packs(&mut self, packs: Vec<OpenPack>) -> Result<()> {
+        for part in packs.chunks(ENTRY_PACKS_MAX as usize) {
+            let draft = self.checkpoint(part);
+            self.repository.commit(vec![draft], false)?;
+        }
+        self.named.extend(packs);
+        Ok(())
+    }
+
+    /// Flushes, and writes the entry that makes the snapshot.
+    fn commit(
+        mut self,
+        kind: SourceKind,
+        roots: Vec<Root>,
+        report: &BackupReport,
+    ) -> Result<(Snapshot, Vec<OpenPack>)> {
+        let warnings = self.save_warnings(&report.warnings)?;
+        let mut packs = self.saver.flush()?;
+        let mut counts = report.counts;
+        counts.new_chunks = self.saver.saved.new_chunks;
+        counts.new_chunk_bytes = self.saver.saved.new_chunk_bytes;
+        counts.stored_bytes = self.saver.saved.stored_bytes;
+        counts.packs_written = self.saver.saved.packs_written;
+        if packs.len() as u64 > ENTRY_PACKS_MAX {
+            // An entry names so many packs; what is beyond goes into checkpoints before it.
+            let rest = packs.split_off(ENTRY_PACKS_MAX as usize);
+            self.name_packs(rest)?;
+        }
+        self.repository.options.cancel.check()?;
+        let manifest = self.manifest(kind, roots, counts, warnings);
+        let draft = Draft {
+            packs: packs.iter().map(|pack| pack.place.clone()).collect(),
+            ..Draft::new(&self.options.class, record::encode(&manifest))
+        };
+        let id = self.repository.commit(vec![draft], true)?[0];
+        let writer = self.repository.writer();
+        self.named.extend(packs);
+        self.write_segments();
+        Ok((Snapshot { id, writer, manifest }, self.named))
+    }
+
+    fn save_warnings(&mut self, warnings: &[Warning]) -> Result<Option<ChunkId>> {
+        if warnings.is_empty() {
+            return Ok(None);
+        }
+        let row = |warning: &Warning| WarningRow {
+            kind: warning.kind.to_owned(),
+            path: warning.subject.clone(),
+            message: warning.message.clone(),
+        };
+        let rows = warnings.iter().take(WARNINGS_MAX as usize).map(row).collect();
+        let index = self.repository.index()?;
+        self.saver.save_node(index, &record::encode(&Warnings { row_version: ROW_VERSION, rows })).map(Some)
+    }
+
+    fn manifest(&self, kind: SourceKind, roots: Vec<Root>, counts: Counts, warnings: Option<ChunkId>) -> Manifest {
+        let environment = self.repository.environment();
+        let domain = self.saver.keys().domain();
+        let time = self.options.time.unwrap_or(self.started);
+        let mut tags = self.options.tags.clone();
+        tags.sort();
+        tags.dedup();
+        let kind = match kind {
+            SourceKind::Directories => 1,
+            SourceKind::Stream => 2,
+            SourceKind::Other => 3,
+        };
+        Manifest {
+            time,
+            started: self.started,
+            zone_offset_seconds: environment.zone_offset_seconds(time),
+            host: environment.host(),
+            user: environment.user(),
+            program: crate::PROGRAM.to_owned(),
+            class: domain.class.clone(),
+            period: domain.period,
+            tags,
+            parent: self.parent,
+            run: self.id,
+            sources: vec![SourceRow { kind, roots }],
+            counts,
+            warnings,
+        }
+    }
+
+    /// Gathers the tables of many new packs, so that the next opening needs few requests. The snapshot stands without; so a failure here is none of the backup's.
+    fn write_segments(&self) {
+        if self.named.len() < segment::SEGMENT_PACKS_MIN {
+            return;
+        }
+        let writer = self.repository.writer();
+        let (storage, environment) = (self.repository.storage.clone(), self.repository.environment().clone());
+        let _ = segment::write(&storage, self.saver.keys(), &self.named, writer, &environment);
+    }
+}
