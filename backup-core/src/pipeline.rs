@@ -50,6 +50,11 @@ impl Workers {
         self.pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
     }
 
+    /// Runs something on this thread that hands work over and may wait for it; returns when all of it is done.
+    pub(crate) fn scope<'env, R>(&self, run: impl FnOnce(&Scope<'_, 'env>) -> R) -> R {
+        self.pool.in_place_scope_fifo(|scope| run(&Scope(scope)))
+    }
+
     /// Sorts on all workers; equal keys may change places.
     pub(crate) fn sort_by_key<T: Send, K: Ord + Send>(&self, items: &mut [T], key: impl Fn(&T) -> K + Sync + Send) {
         use rayon::slice::ParallelSliceMut;
@@ -64,8 +69,23 @@ impl Workers {
     }
 }
 
-impl<T: Send + 'static> Pending<T> {
-    fn new(work: impl FnOnce() -> T + Send + 'static) -> (Self, impl FnOnce() + Send + 'static) {
+/// Lets work borrow what lives outside of it; see [`Workers::scope`].
+pub(crate) struct Scope<'s, 'env>(&'s rayon::ScopeFifo<'env>);
+
+impl<'env> Scope<'_, 'env> {
+    /// Hands work over; first come, first served.
+    pub(crate) fn submit<T: Send + 'env>(&self, work: impl FnOnce() -> T + Send + 'env) -> Pending<T> {
+        let (pending, work) = Pending::new(work);
+        self.0.spawn_fifo(|_| work());
+        pending
+    }
+}
+
+impl<T: Send> Pending<T> {
+    fn new<'env>(work: impl FnOnce() -> T + Send + 'env) -> (Self, impl FnOnce() + Send + 'env)
+    where
+        T: 'env,
+    {
         let (sender, receiver) = sync_channel(1);
         let done = Arc::new(AtomicBool::new(false));
         let pending = Self { receiver, done: Arc::clone(&done) };

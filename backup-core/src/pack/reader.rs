@@ -141,6 +141,38 @@ impl OpenPack {
         }
     }
 
+    /// Groups frames, ascending, so that each group is fetched in one request: gaps of at most `gap_bytes`, about `bytes_max` together.
+    pub(crate) fn coalesce(&self, numbers: &[u32], gap_bytes: u64, bytes_max: u64) -> Vec<Vec<u32>> {
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        let (mut start, mut end) = (0, 0);
+        for frame in numbers.iter().filter_map(|number| Some((*number, self.frame(*number).ok()?))) {
+            let (number, frame) = frame;
+            let frame_end = frame.offset + u64::from(frame.stored);
+            match groups.last_mut() {
+                Some(group) if frame.offset <= end + gap_bytes && frame_end - start <= bytes_max => group.push(number),
+                _ => {
+                    groups.push(vec![number]);
+                    start = frame.offset;
+                }
+            }
+            end = frame_end;
+        }
+        groups
+    }
+
+    /// Reads frames in one request and opens each of them; a frame that does not open harms no other.
+    pub(crate) fn read_frames(&self, numbers: &[u32], storage: &Storage) -> Result<Vec<Result<Vec<u8>>>> {
+        let frames = numbers.iter().map(|number| self.frame(*number)).collect::<Result<Vec<_>>>()?;
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Vec::new()) };
+        let length = last.offset + u64::from(last.stored) - first.offset;
+        let bytes = storage.read_range(&self.place.name(), first.offset, length)?;
+        let open = |(number, frame): (&u32, &&Frame)| {
+            let start = (frame.offset - first.offset) as usize;
+            self.open_frame(*number, bytes[start..start + frame.stored as usize].to_vec())
+        };
+        Ok(numbers.iter().zip(&frames).map(open).collect())
+    }
+
     fn frame(&self, number: u32) -> Result<&Frame> {
         let missing = || Error::damaged(self.place.name(), "there is no such frame");
         self.table.frames().get(number as usize).ok_or_else(missing)

@@ -84,6 +84,24 @@ impl<'a> Loader<'a> {
         keys.map(|keys| &**keys).ok_or_else(|| Error::damaged(pack.place.name(), "the keys of its period are missing"))
     }
 
+    /// Where a chunk stands in the opened frame of its location, if it stands there as it is and its bytes hash to its id.
+    pub(crate) fn verified_range(
+        &self,
+        payloads: &Payloads,
+        location: Location,
+        id: &ChunkId,
+    ) -> Option<(usize, usize)> {
+        let pack = self.index.pack(location.pack);
+        let (row, frame, offset) = pack.table.row(location.row)?;
+        if row.base.is_some() {
+            return None;
+        }
+        let (start, end) = (offset as usize, offset as usize + row.payload as usize);
+        let is_node = pack.table.frames().get(frame as usize)?.kind == FRAME_NODE;
+        let plaintext = payloads.get(start..end)?;
+        (chunk_id(self.keys(pack).ok()?, is_node, plaintext) == *id).then_some((start, end))
+    }
+
     /// Decodes what stands at a location. A patch's base may be any copy of smaller depth, so this ends.
     fn decode_at(&self, location: Location) -> Result<Vec<u8>> {
         let pack = self.index.pack(location.pack);
@@ -92,9 +110,13 @@ impl<'a> Loader<'a> {
         let payloads = self.frame(location.pack, frame)?;
         let payload = payloads.get(offset as usize..offset as usize + row.payload as usize).ok_or_else(lost)?;
         let Some(base) = row.base else { return Ok(payload.to_vec()) };
-        let damaged = |what| Error::damaged(format!("{} frame {frame}", pack.place.name()), what);
-        let base = self.decode_base(&base, row.depth).ok_or_else(|| damaged("the base of a patch is lost"))?;
-        compress::decompress_patch(&base, payload, row.plain as usize).map_err(|_| damaged("a patch does not decode"))
+        self.decode_patch(&base, row.depth, payload, row.plain)
+            .ok_or_else(|| Error::damaged(format!("{} frame {frame}", pack.place.name()), "a patch does not decode"))
+    }
+
+    /// Decodes a patch; `None` where its base is lost or it does not decode.
+    pub(crate) fn decode_patch(&self, base: &ChunkPrefix, depth: u8, payload: &[u8], plain: u32) -> Option<Vec<u8>> {
+        compress::decompress_patch(&self.decode_base(base, depth)?, payload, plain as usize).ok()
     }
 
     /// The plaintext of a base, from a location of smaller depth whose bytes hash to the prefix.

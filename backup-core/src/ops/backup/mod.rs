@@ -30,6 +30,7 @@ use crate::repository::{Repository, Snapshot};
 use crate::source::{Source, SourceKind};
 use crate::time::Time;
 
+pub(crate) use parent::is_whole;
 use walk::Walk;
 
 /// How a backup is made. Every setter takes and returns the options by value.

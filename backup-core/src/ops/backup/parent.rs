@@ -89,7 +89,7 @@ impl Parent {
 }
 
 /// Whether all chunks of a file's content can be relied on. Only asked where something was lost: the walk through a chunk list costs reads.
-pub(super) fn is_whole(content: &Content, loader: &Loader<'_>) -> Result<bool> {
+pub(crate) fn is_whole(content: &Content, loader: &Loader<'_>) -> Result<bool> {
     let mut items = Items::new(content);
     loop {
         match items.next(loader) {

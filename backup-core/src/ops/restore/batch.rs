@@ -1,0 +1,309 @@
+//! What one worker does for a restore: a batch of files, from frames to bytes on disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::file::{Comparer, Destination, Job, LongFile, PlacedItem, write_gap};
+use crate::error::{Error, Result};
+use crate::format::tree::Item;
+use crate::id::ChunkId;
+use crate::index::Location;
+use crate::repository::load::{Loader, Payloads};
+use crate::target::Applying;
+
+/// Ranges of one pack that lie this close are fetched in one request.
+const GAP_BYTES_MAX: u64 = 128 << 10;
+/// A request fetches at most about so much.
+const FETCH_BYTES_MAX: u64 = 8 << 20;
+
+/// What a batch did.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) files_written: u64,
+    pub(super) files_unchanged: u64,
+    pub(super) restored_bytes: u64,
+    /// Paths of files that lack a chunk.
+    pub(super) damaged: Vec<Vec<u8>>,
+    /// Paths, and what could not be set.
+    pub(super) warnings: Vec<(Vec<u8>, String)>,
+    /// Files and bytes dealt with, for the progress.
+    pub(super) advanced: (u64, u64),
+}
+
+/// What all batches of a restore share.
+pub(super) struct Shared<'a> {
+    pub(super) loader: &'a Loader<'a>,
+    pub(super) comparer: Comparer,
+    pub(super) applying: Applying,
+    pub(super) verify: bool,
+}
+
+/// Carries a batch out. An error ends the restore: the target cannot be written, or the storage not be read.
+pub(super) fn run(shared: &Shared<'_>, jobs: Vec<Job>) -> Result<Done> {
+    let mut done = Done::default();
+    let mut needed = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        shared.loader.repository.options.cancel.check()?;
+        needed.push(shared.needed(job)?);
+    }
+    let ids = jobs.iter().zip(&needed).flat_map(|(job, needed)| {
+        let wanted = job.items().iter().zip(needed).filter(|(_, needed)| **needed);
+        wanted.filter_map(|(placed, _)| match placed.item {
+            Item::Chunk { id, .. } => Some(id),
+            _ => None,
+        })
+    });
+    let chunks = Chunks::fetch(shared.loader, ids)?;
+    for (job, needed) in jobs.into_iter().zip(needed) {
+        match job {
+            Job::Whole { destination, items, existing } => {
+                shared.write_whole(&destination, &items, &needed, existing, &chunks, &mut done)?;
+            }
+            Job::Part { file, items } => shared.write_part(&file, &items, &needed, &chunks, &mut done)?,
+        }
+    }
+    Ok(done)
+}
+
+impl Shared<'_> {
+    /// Which items are not there already.
+    fn needed(&self, job: &Job) -> Result<Vec<bool>> {
+        let (existing, destination) = match job {
+            Job::Whole { destination, existing: true, .. } => {
+                (destination.directory.open_existing(&destination.name)?, destination)
+            }
+            Job::Part { file, .. } => {
+                let clone = file.existing.as_ref().map(File::try_clone).transpose();
+                (clone.map_err(file.destination.failed("read"))?, &file.destination)
+            }
+            Job::Whole { destination, .. } => (None, destination),
+        };
+        let Some(existing) = existing else { return Ok(vec![true; job.items().len()]) };
+        let mut buffer = Vec::new();
+        let differs = |placed: &PlacedItem| self.comparer.holds(&existing, placed, &mut buffer).map(|holds| !holds);
+        job.items().iter().map(differs).collect::<std::io::Result<_>>().map_err(destination.failed("read"))
+    }
+
+    fn write_whole(
+        &self,
+        destination: &Destination,
+        items: &[PlacedItem],
+        needed: &[bool],
+        existing: bool,
+        chunks: &Chunks,
+        done: &mut Done,
+    ) -> Result<()> {
+        done.advanced.0 += 1;
+        done.advanced.1 += destination.size_bytes;
+        let wanted = || items.iter().zip(needed).filter(|(_, needed)| **needed).map(|(placed, _)| placed);
+        if wanted().any(|placed| !chunks.has(&placed.item)) {
+            done.damaged.push(destination.path.clone());
+            return Ok(());
+        }
+        let in_place = if existing { destination.directory.open_existing(&destination.name)? } else { None };
+        let is_new = in_place.is_none();
+        let file = match in_place {
+            Some(file) => file,
+            None => destination.directory.create_file(&destination.name)?,
+        };
+        let length = file.metadata().map_err(destination.failed("read"))?.len();
+        let mut written = 0;
+        for placed in if is_new { items.iter().collect::<Vec<_>>() } else { wanted().collect() } {
+            written += write_item(&file, placed, is_new, chunks).map_err(destination.failed("write"))?;
+        }
+        let ends_in_gap = matches!(items.last(), Some(PlacedItem { item: Item::Hole { .. }, .. }));
+        if (is_new && ends_in_gap) || (!is_new && length != destination.size_bytes) {
+            file.set_len(destination.size_bytes).map_err(destination.failed("write"))?;
+        }
+        let changed = is_new || written > 0 || length != destination.size_bytes || needed.contains(&true);
+        done.files_written += u64::from(changed);
+        done.files_unchanged += u64::from(!changed);
+        done.restored_bytes += written;
+        self.finish(destination, &file, items, done)
+    }
+
+    fn finish(&self, destination: &Destination, file: &File, items: &[PlacedItem], done: &mut Done) -> Result<()> {
+        let messages = destination.apply(file, &self.applying);
+        done.warnings.extend(messages.into_iter().map(|message| (destination.path.clone(), message)));
+        if self.verify && !self.holds_all(file, items).map_err(destination.failed("read"))? {
+            done.warnings.push((destination.path.clone(), "what was written reads back differently".to_owned()));
+            done.damaged.push(destination.path.clone());
+        }
+        Ok(())
+    }
+
+    fn holds_all(&self, file: &File, items: &[PlacedItem]) -> std::io::Result<bool> {
+        let mut buffer = Vec::new();
+        for placed in items {
+            if !self.comparer.holds(file, placed, &mut buffer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_part(
+        &self,
+        long: &Arc<LongFile>,
+        items: &[PlacedItem],
+        needed: &[bool],
+        chunks: &Chunks,
+        done: &mut Done,
+    ) -> Result<()> {
+        let failed = || long.destination.failed("write");
+        let file = long.temporary.file();
+        for (placed, needed) in items.iter().zip(needed) {
+            done.advanced.1 += placed.item.length();
+            if *needed && !chunks.has(&placed.item) {
+                long.mark_damaged();
+            } else if *needed {
+                let written = write_item(file, placed, true, chunks).map_err(failed())?;
+                long.written_bytes.fetch_add(written, Ordering::Relaxed);
+            } else if !matches!(placed.item, Item::Hole { .. })
+                && let Some(existing) = &long.existing
+            {
+                copy(existing, file, placed).map_err(failed())?;
+            }
+        }
+        if self.verify && !long.is_damaged() && !self.holds_all(file, items).map_err(failed())? {
+            long.mark_damaged();
+        }
+        Ok(())
+    }
+}
+
+/// Writes one item that is not there, and returns how many bytes of content that took.
+fn write_item(file: &File, placed: &PlacedItem, is_new: bool, chunks: &Chunks) -> std::io::Result<u64> {
+    match &placed.item {
+        Item::Chunk { id, .. } => {
+            let plaintext = chunks.get(id).expect("callers asked whether it is there");
+            file.write_all_at(plaintext, placed.offset)?;
+            Ok(plaintext.len() as u64)
+        }
+        Item::Inline { bytes } => {
+            file.write_all_at(bytes, placed.offset)?;
+            Ok(bytes.len() as u64)
+        }
+        Item::Hole { .. } | Item::Zeros { .. } => write_gap(file, placed, is_new).map(|()| 0),
+    }
+}
+
+/// Takes an equal piece from the file that is there.
+fn copy(from: &File, to: &File, placed: &PlacedItem) -> std::io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut done = 0;
+    while done < placed.item.length() {
+        let part = (placed.item.length() - done).min(buffer.len() as u64) as usize;
+        from.read_exact_at(&mut buffer[..part], placed.offset + done)?;
+        to.write_all_at(&buffer[..part], placed.offset + done)?;
+        done += part as u64;
+    }
+    Ok(())
+}
+
+/// The verified chunks of a batch, most of them as places in the frames that hold them.
+struct Chunks {
+    found: HashMap<ChunkId, Plaintext>,
+}
+
+enum Plaintext {
+    InFrame(Payloads, usize, usize),
+    Alone(Vec<u8>),
+}
+
+impl Chunks {
+    /// Fetches and verifies chunks. Those that are lost are left out.
+    fn fetch(loader: &Loader<'_>, ids: impl Iterator<Item = ChunkId>) -> Result<Self> {
+        let mut packs: BTreeMap<u32, BTreeMap<u32, Vec<(ChunkId, Location)>>> = BTreeMap::new();
+        let mut seen = std::collections::HashSet::new();
+        for id in ids.filter(|id| seen.insert(*id)) {
+            if let Some(location) = loader.index.locations(&id.prefix()).next()
+                && let Some((_, frame, _)) = loader.index.pack(location.pack).table.row(location.row)
+            {
+                packs.entry(location.pack).or_default().entry(frame).or_default().push((id, location));
+            }
+        }
+        let mut chunks = Self { found: HashMap::new() };
+        for (pack, frames) in packs {
+            chunks.fetch_pack(loader, pack, &frames)?;
+        }
+        Ok(chunks)
+    }
+
+    fn fetch_pack(
+        &mut self,
+        loader: &Loader<'_>,
+        number: u32,
+        frames: &BTreeMap<u32, Vec<(ChunkId, Location)>>,
+    ) -> Result<()> {
+        let pack = loader.index.pack(number);
+        let numbers: Vec<u32> = frames.keys().copied().collect();
+        for range in pack.coalesce(&numbers, GAP_BYTES_MAX, FETCH_BYTES_MAX) {
+            let fetched = pack.read_frames(&range, &loader.repository.storage);
+            match fetched {
+                Ok(fetched) => {
+                    for (frame, payloads) in range.iter().zip(fetched) {
+                        match payloads {
+                            Ok(payloads) => self.take(loader, Arc::new(payloads), &frames[frame])?,
+                            Err(_) => self.recover(loader, &frames[frame])?,
+                        }
+                    }
+                }
+                Err(error) if error.is_damage() => {
+                    for frame in &range {
+                        self.recover(loader, &frames[frame])?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the chunks of an opened frame over, each verified by its full id.
+    fn take(&mut self, loader: &Loader<'_>, payloads: Payloads, chunks: &[(ChunkId, Location)]) -> Result<()> {
+        for chunk in chunks {
+            match loader.verified_range(&payloads, chunk.1, &chunk.0) {
+                Some((start, end)) => {
+                    self.found.insert(chunk.0, Plaintext::InFrame(Arc::clone(&payloads), start, end));
+                }
+                None => self.recover(loader, std::slice::from_ref(chunk))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads chunks one by one: patches, and what its first location did not yield.
+    fn recover(&mut self, loader: &Loader<'_>, chunks: &[(ChunkId, Location)]) -> Result<()> {
+        for (id, _) in chunks {
+            match loader.load(id) {
+                Ok(plaintext) => drop(self.found.insert(*id, Plaintext::Alone(plaintext))),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, id: &ChunkId) -> Option<&[u8]> {
+        match self.found.get(id)? {
+            Plaintext::InFrame(payloads, start, end) => payloads.get(*start..*end),
+            Plaintext::Alone(plaintext) => Some(plaintext),
+        }
+    }
+
+    fn has(&self, item: &Item) -> bool {
+        match item {
+            Item::Chunk { id, length, .. } => self.get(id).is_some_and(|plaintext| plaintext.len() == *length as usize),
+            _ => true,
+        }
+    }
+}
+
+/// Makes the error of damage that ended a walk into the path that it concerns, or returns it.
+pub(super) fn damage_only(error: Error) -> Result<()> {
+    if error.is_damage() { Ok(()) } else { Err(error) }
+}
