@@ -4,6 +4,7 @@
 //! content come through a [`Handle`], later and on another thread, and only for entries that must be read.
 
 pub mod files;
+pub mod stream;
 
 use crate::error::Result;
 use crate::format::tree::{Attribute, Entry, OwnerName};
