@@ -12,7 +12,7 @@ pub(crate) use hash::{Hasher, extend, hash, keyed_hash};
 pub use password::PasswordCost;
 pub(crate) use password::stretch;
 pub(crate) use seal::{NONCE_TAIL_BYTES, Sealer};
-pub use secret::Secret;
+pub(crate) use secret::Secret;
 pub(crate) use sign::{SigningKey, verify};
 pub(crate) use zeroize::{Zeroize, Zeroizing};
 

@@ -5,11 +5,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret of 32 bytes: overwritten when dropped, compared in constant time, never printed.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret([u8; 32]);
+pub(crate) struct Secret([u8; 32]);
 
 impl Secret {
     /// Takes bytes over. The caller wipes his copy, if he keeps one.
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

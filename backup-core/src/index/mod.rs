@@ -2,14 +2,14 @@
 //!
 //! The tables are the truth. Segments ([`segment`]) only save requests, and are used for packs that the ledger names with the same place of the table.
 
-pub mod segment;
+pub(crate) mod segment;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::name::Domain;
-use crate::id::{ChunkId, ChunkPrefix, PackId};
+use crate::id::{ChunkPrefix, PackId};
 use crate::keyring::PeriodKeys;
 use crate::pack::reader::{OpenPack, PackPlace};
 use crate::pipeline::Workers;
@@ -85,11 +85,6 @@ pub(crate) struct Index {
     lossy: bool,
 }
 
-/// A pack that could not be indexed, and why.
-pub(crate) struct Unreadable {
-    pub(crate) place: PackPlace,
-    pub(crate) error: Error,
-}
 
 impl Index {
     /// Reads the tables of all `places`, through segments where there are some, and indexes what is not void.
@@ -99,7 +94,7 @@ impl Index {
         keys: &HashMap<Arc<Domain>, Arc<PeriodKeys>>,
         places: Vec<PackPlace>,
         voids: &Voids,
-    ) -> Result<(Self, Vec<Unreadable>)> {
+    ) -> Result<(Self, Vec<PackPlace>)> {
         let mut index = Self { lossy: !voids.is_empty(), ..Self::default() };
         let mut unreadable = Vec::new();
         let places: Vec<PackPlace> = places.into_iter().filter(|place| !voids.contains_pack(place.id)).collect();
@@ -114,7 +109,7 @@ impl Index {
         for (place, result) in opened {
             match result {
                 Ok(pack) => packs.push(pack),
-                Err(error) if error.is_damage() => unreadable.push(Unreadable { place, error }),
+                Err(error) if error.is_damage() => unreadable.push(place),
                 Err(error) => return Err(error),
             }
         }
@@ -178,12 +173,6 @@ impl Index {
     /// Whether something that was committed cannot be relied on, so that what refers to chunks must look whether they are there.
     pub(crate) fn is_lossy(&self) -> bool {
         self.lossy
-    }
-
-    /// Bytes of plaintext of a chunk, if it is known.
-    pub(crate) fn plain_bytes(&self, id: &ChunkId) -> Option<u32> {
-        let location = self.locations(&id.prefix()).next()?;
-        self.pack(location.pack).table.row(location.row).map(|(row, _, _)| row.plain)
     }
 }
 

@@ -2,5 +2,5 @@
 //!
 //! [`builder`] makes one in memory, [`reader`] opens tables and frames of stored ones. When packs are begun, ended and uploaded is decided above.
 
-pub mod builder;
-pub mod reader;
+pub(crate) mod builder;
+pub(crate) mod reader;

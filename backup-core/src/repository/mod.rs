@@ -21,7 +21,7 @@ use crate::format::bodies::{VoidBody, VoidRow};
 use crate::format::name::Domain;
 use crate::format::record;
 use crate::id::{EntryId, RepositoryId, WriterId};
-use crate::index::{Index, Unreadable, Voids};
+use crate::index::{Index, Voids};
 use crate::keyring::{Keyring, PeriodKeys};
 use crate::ledger::chain::{Chain, Draft, TakenUp};
 use crate::ledger::read::{Head, Ledger, Problem};
@@ -104,7 +104,7 @@ pub struct Repository {
 
 struct LoadedIndex {
     index: Index,
-    unreadable: Vec<Unreadable>,
+    unreadable: Vec<PackPlace>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -149,7 +149,7 @@ impl Repository {
     }
 
     /// Packs whose tables could not be read.
-    pub(crate) fn unreadable_packs(&self) -> Result<&[Unreadable]> {
+    pub(crate) fn unreadable_packs(&self) -> Result<&[PackPlace]> {
         Ok(&self.loaded_index()?.unreadable)
     }
 

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -45,10 +44,9 @@ impl Directory {
     }
 }
 
-/// Gives an open file the metadata of an entry; `path` is for messages.
-pub(crate) fn apply_to_file(file: &File, entry: &Entry, applying: &Applying, path: &Path) -> Vec<String> {
-    let messages = apply(&Handle::Open(file.as_fd()), entry, applying);
-    messages.into_iter().map(|message| format!("{}: {message}", path.display())).collect()
+/// Gives an open file the metadata of an entry.
+pub(crate) fn apply_to_file(file: &File, entry: &Entry, applying: &Applying) -> Vec<String> {
+    apply(&Handle::Open(file.as_fd()), entry, applying)
 }
 
 fn apply(handle: &Handle<'_>, entry: &Entry, applying: &Applying) -> Vec<String> {

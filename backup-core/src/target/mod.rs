@@ -62,6 +62,11 @@ impl Target {
     }
 }
 
+/// Whether this process may give files to others.
+pub(crate) fn may_set_owners() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Makes a stretch of a file read as zeros and, where the file system can, take no room. The file's size stays.
 pub(crate) fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
     if length == 0 {

@@ -266,7 +266,7 @@ impl Repository {
             missing.add(place.id, None::<[u32; 0]>);
         }
         self.void(&missing, "missing from the storage's list")?;
-        let unreadable: Vec<_> = self.unreadable_packs()?.iter().map(|unreadable| unreadable.place.id).collect();
+        let unreadable: Vec<_> = self.unreadable_packs()?.iter().map(|place| place.id).collect();
         let mut damaged = Voids::default();
         unreadable.into_iter().for_each(|pack| damaged.add(pack, None::<[u32; 0]>));
         self.void(&damaged, "the table cannot be read")

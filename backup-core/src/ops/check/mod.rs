@@ -139,7 +139,7 @@ impl Repository {
         for slot in crate::repository::open::read_slots(&self.storage)? {
             report.objects_checked += 1;
             if let Err(error) = slot {
-                let object = error.object().ok_or(error).map_err(|error| error)?;
+                let Some(object) = error.object() else { return Err(error) };
                 findings.push(whole(object, "altered"));
             }
         }
@@ -157,12 +157,12 @@ impl Repository {
             self.state.packs.values().filter(|place| !self.state.voids.contains_pack(place.id)).collect();
         packs.sort_by_key(|place| place.id);
         for place in packs {
-            let unreadable = self.unreadable_packs()?.iter().find(|unreadable| unreadable.place.id == place.id);
+            let is_unreadable = self.unreadable_packs()?.iter().any(|unreadable| unreadable.id == place.id);
             let kind = match lengths.get(&place.id) {
                 None => "missing",
                 Some(length) if *length < place.length => "truncated",
                 Some(length) if *length > place.length => "altered",
-                _ if unreadable.is_some() => "altered",
+                _ if is_unreadable => "altered",
                 _ => continue,
             };
             findings.push(Finding { object: place.name(), kind, pack: Some(place.id), chunks: None });

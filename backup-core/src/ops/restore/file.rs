@@ -5,12 +5,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::format::tree::{Entry, Item};
 use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
 use crate::repository::load::Loader;
-use crate::target::{Applying, Directory, Temporary, punch_hole};
+use crate::target::{Applying, Directory, Temporary, apply_to_file, punch_hole};
 
 /// A piece of a file, and where it lies.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Destination {
 
     /// Sets everything but the content, through the open file.
     pub(super) fn apply(&self, file: &File, applying: &Applying) -> Vec<String> {
-        self.directory.apply_to_file(file, &self.entry, applying)
+        apply_to_file(file, &self.entry, applying)
     }
 }
 
