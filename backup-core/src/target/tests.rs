@@ -60,7 +60,7 @@ fn is_root() -> bool {
 /// Says that a test could not be made here; where all must be, that is a failure.
 fn skip(what: &str) {
     assert!(std::env::var_os("HOLDFAST_TEST_REQUIRE_ALL").is_none_or(|all| all != "1"), "skipped: {what}");
-    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();
+    io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).unwrap();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_target_is_made_and_must_be_a_directory() {
     assert!(Target::create(&place.inside("a/b")).unwrap().free_bytes().unwrap() > 0);
     for path in [place.outside("file"), place.outside("file/below")] {
         let error = Target::create(&path).err().unwrap();
-        assert!(matches!(error, crate::Error::Input { .. }), "{error:?}");
+        assert!(matches!(error, Error::Input { .. }), "{error:?}");
     }
     place.plant("link", "file");
     assert_eq!(Target::create(&place.inside("link")).err().unwrap().kind(), ErrorKind::Input);
