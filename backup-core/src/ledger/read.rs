@@ -66,7 +66,7 @@ pub(crate) fn load(
         match result {
             Ok(entries) => candidates.extend(entries),
             Err(error) if error.is_damage() => {
-                ledger.problems.push(Problem { object: error.object().unwrap_or_default(), what: error.to_string() })
+                ledger.problems.push(Problem { object: error.object().unwrap_or_default(), what: error.to_string() });
             }
             Err(error) => return Err(error),
         }

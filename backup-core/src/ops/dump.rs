@@ -50,7 +50,7 @@ fn write_content(loader: &Loader<'_>, entry: &Entry, out: &mut dyn Write) -> Res
 }
 
 fn write_zeros(mut length: u64, out: &mut dyn Write) -> Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     while length > 0 {
         let part = length.min(ZEROS.len() as u64);
         out.write_all(&ZEROS[..part as usize]).map_err(failed)?;

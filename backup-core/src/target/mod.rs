@@ -79,7 +79,7 @@ pub(crate) fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()
 }
 
 fn write_zeros(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let end = offset.saturating_add(length).min(file.metadata()?.len());
     let mut place = offset;
     while place < end {

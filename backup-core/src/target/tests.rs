@@ -301,7 +301,7 @@ fn set_id_bits_do_not_come_with_another_owner() {
     let mut entry = file_entry(0o6755);
     entry.uid += 1;
     let messages = apply_to_file(&file, &entry, &Applying { ownership: false });
-    assert_eq!(messages, ["f: its set-id bits are left out, for its owner is another"]);
+    assert_eq!(messages, ["its set-id bits are left out, for its owner is another"]);
     assert_eq!(place.inside("f").metadata().unwrap().permissions().mode() & 0o7777, 0o2755);
 }
 

@@ -18,7 +18,7 @@ use crate::repository::Snapshot;
 use crate::repository::load::Loader;
 use crate::source::{Finish, Handle, Owner, Visitor};
 
-/// A batch of small files goes to a worker when it has so many bytes or files.
+/// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_FILES: usize = 64;
 

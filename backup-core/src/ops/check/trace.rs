@@ -40,6 +40,9 @@ struct Tracer<'t, 'l> {
     nodes: u64,
 }
 
+/// Nodes below one node, with their names relative to it; empty for parts of the same directory or file.
+type Children = Vec<(Vec<u8>, ChunkId)>;
+
 /// What lies below one node, relative to it.
 type Needs = Vec<(Vec<u8>, ChunkPrefix)>;
 
@@ -83,7 +86,7 @@ fn path_of(above: &[u8], relative: &[u8]) -> Vec<u8> {
 struct Open {
     id: ChunkId,
     /// Children still to trace: their names relative to the node, and themselves.
-    children: Vec<(Vec<u8>, ChunkId)>,
+    children: Children,
     /// The name of the child that is being traced.
     name: Vec<u8>,
     needs: Needs,
@@ -135,7 +138,7 @@ impl Tracer<'_, '_> {
     }
 
     /// Reads one node: its children, and what of its own is lost.
-    fn read(&mut self, id: ChunkId) -> Result<(Vec<(Vec<u8>, ChunkId)>, Needs)> {
+    fn read(&mut self, id: ChunkId) -> Result<(Children, Needs)> {
         self.nodes += 1;
         let lost = || Ok((Vec::new(), vec![(Vec::new(), id.prefix())]));
         if !self.is_there(&id) {
@@ -164,7 +167,7 @@ impl Tracer<'_, '_> {
         Ok((children, needs))
     }
 
-    fn entry(&self, entry: &Entry, children: &mut Vec<(Vec<u8>, ChunkId)>, needs: &mut Needs) {
+    fn entry(&self, entry: &Entry, children: &mut Children, needs: &mut Needs) {
         match &entry.content {
             Content::Tree { root, .. } | Content::List { root, .. } => children.push((entry.name.clone(), *root)),
             Content::Items { items } => self.items(&entry.name, items, needs),

@@ -116,7 +116,7 @@ impl Plan<'_, '_, '_> {
         }
         self.count_frames(&items);
         self.batch_bytes += size_bytes;
-        self.jobs.push(Job::Whole { destination, items, existing });
+        self.jobs.push(Job::Whole { destination: Box::new(destination), items, existing });
         self.send_if_full()
     }
 

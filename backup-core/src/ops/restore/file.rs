@@ -42,7 +42,7 @@ pub(super) struct LongFile {
 /// What a worker does for one file.
 pub(super) enum Job {
     /// Write it whole.
-    Whole { destination: Destination, items: Vec<PlacedItem>, existing: bool },
+    Whole { destination: Box<Destination>, items: Vec<PlacedItem>, existing: bool },
     /// Write a part of it.
     Part { file: Arc<LongFile>, items: Vec<PlacedItem> },
 }
@@ -111,7 +111,7 @@ pub(super) fn write_gap(file: &File, placed: &PlacedItem, is_new: bool) -> std::
     match placed.item {
         Item::Hole { length } if !is_new => punch_hole(file, placed.offset, length),
         Item::Zeros { length } => {
-            const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+            static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
             let mut done = 0;
             while done < length {
                 let part = (length - done).min(ZEROS.len() as u64);
