@@ -45,18 +45,29 @@ pub(super) enum Event {
 pub(super) struct Queue {
     events: VecDeque<Event>,
     /// What was read of small files, in batches, oldest first.
-    batches: VecDeque<Pending<Vec<FileRead>>>,
+    batches: VecDeque<(Pending<Vec<FileRead>>, usize)>,
+    /// Directories that files of those batches hold open.
+    directories: usize,
     read: std::vec::IntoIter<FileRead>,
     segments: usize,
     work_max: usize,
 }
 
+/// Directories that files under way may hold open: each is a descriptor, and a process often has 1,024.
+const DIRECTORIES_MAX: usize = 256;
 /// Steps that wait behind work; each is an entry in memory.
 const EVENTS_MAX: usize = 4096;
 
 impl Queue {
     pub(super) fn new(work_max: usize) -> Self {
-        Self { events: VecDeque::new(), batches: VecDeque::new(), read: Vec::new().into_iter(), segments: 0, work_max }
+        Self {
+            events: VecDeque::new(),
+            batches: VecDeque::new(),
+            directories: 0,
+            read: Vec::new().into_iter(),
+            segments: 0,
+            work_max,
+        }
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -65,8 +76,9 @@ impl Queue {
     }
 
     /// Adds a batch that a worker reads, of as many files as there were steps of files since the last batch.
-    pub(super) fn push_batch(&mut self, batch: Pending<Vec<FileRead>>) {
-        self.batches.push_back(batch);
+    pub(super) fn push_batch(&mut self, batch: Pending<Vec<FileRead>>, directories: usize) {
+        self.directories += directories;
+        self.batches.push_back((batch, directories));
     }
 
     /// The next step, if it is done, or if too much is under way. A file whose batch was not pushed yet is not due.
@@ -75,12 +87,13 @@ impl Queue {
             Event::Segment(pending) => pending.is_done(),
             Event::File(_) => match self.batches.front() {
                 _ if self.read.len() > 0 => true,
-                Some(batch) => batch.is_done(),
+                Some((batch, _)) => batch.is_done(),
                 None => return None,
             },
             _ => true,
         };
-        let is_due = is_done || self.segments + self.batches.len() > self.work_max;
+        let is_due =
+            is_done || self.segments + self.batches.len() > self.work_max || self.directories > DIRECTORIES_MAX;
         if is_due { self.next() } else { None }
     }
 
@@ -102,7 +115,8 @@ impl Queue {
             if let Some(read) = self.read.next() {
                 return read;
             }
-            let batch = self.batches.pop_front().expect("a batch is pushed before its files are due");
+            let (batch, directories) = self.batches.pop_front().expect("a batch is pushed before its files are due");
+            self.directories -= directories;
             self.read = batch.wait().into_iter();
         }
     }

@@ -21,6 +21,7 @@ use crate::source::{Finish, Handle, Owner, Visitor};
 /// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_FILES: usize = 64;
+const BATCH_DIRECTORIES: usize = 32;
 
 /// The walk of one source.
 pub(super) struct Walk<'r, 'a> {
@@ -31,6 +32,8 @@ pub(super) struct Walk<'r, 'a> {
     /// The path that the walk is at, for warnings.
     pub(super) here: Vec<Vec<u8>>,
     batch: Batch,
+    /// Directories entered and left so far: while it is equal, files lie in the same directory.
+    entered: u64,
     pub(super) queue: Queue,
     /// Files with several names, by their group: the first name's entry, once it is complete.
     pub(super) links: HashMap<u64, Option<Entry>>,
@@ -45,6 +48,23 @@ pub(super) struct Walk<'r, 'a> {
 struct Batch {
     handles: Vec<Box<dyn Handle>>,
     bytes: u64,
+    /// Directories that the files lie in.
+    directories: usize,
+    /// How many directories the walk had entered when the last file came.
+    entered: u64,
+}
+
+impl Batch {
+    fn add(&mut self, handle: Box<dyn Handle>, size_bytes: u64, entered: u64) {
+        self.directories += usize::from(self.handles.is_empty() || self.entered != entered);
+        self.entered = entered;
+        self.handles.push(handle);
+        self.bytes += size_bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.handles.len() >= BATCH_FILES || self.directories >= BATCH_DIRECTORIES
+    }
 }
 
 impl<'r, 'a> Walk<'r, 'a> {
@@ -58,6 +78,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             parent: parent.map(Parent::new),
             here: Vec::new(),
             batch: Batch::default(),
+            entered: 0,
             queue: Queue::new(work_max),
             links: HashMap::new(),
             building: Building::default(),
@@ -122,7 +143,7 @@ impl<'r, 'a> Walk<'r, 'a> {
     /// Adds a step, and saves those that are done.
     fn step(&mut self, event: Event) -> Result<()> {
         self.queue.push(event);
-        if self.batch.bytes >= BATCH_BYTES || self.batch.handles.len() >= BATCH_FILES || self.queue.is_long() {
+        if self.batch.is_full() || self.queue.is_long() {
             self.send_batch();
         }
         while let Some(event) = self.queue.next_ready() {
@@ -136,11 +157,11 @@ impl<'r, 'a> Walk<'r, 'a> {
         if self.batch.handles.is_empty() {
             return;
         }
-        let Batch { handles, .. } = std::mem::take(&mut self.batch);
+        let Batch { handles, directories, .. } = std::mem::take(&mut self.batch);
         let keys = Arc::clone(self.run.saver.keys());
         let with_hash = self.run.options.content_hash;
         let read = move || handles.iter().map(|handle| content::read_file(&**handle, &keys, with_hash)).collect();
-        self.queue.push_batch(self.run.repository.workers.submit(read));
+        self.queue.push_batch(self.run.repository.workers.submit(read), directories);
     }
 
     /// Reads a long file: here, because its cut points depend on one another; naming and trying is left to workers.
@@ -208,11 +229,13 @@ impl Visitor for Walk<'_, '_> {
             (_, None) => entry.name.clone(),
         };
         self.here.push(path);
+        self.entered += 1;
         self.step(Event::Enter(Found { entry, owner, status: Status::Other }))
     }
 
     fn leave(&mut self, _incomplete: bool) -> Result<()> {
         self.here.pop();
+        self.entered += 1;
         if let Some(parent) = &mut self.parent {
             parent.leave();
         }
@@ -239,8 +262,7 @@ impl Visitor for Walk<'_, '_> {
         if size_bytes > SMALL_FILE_BYTES_MAX {
             return self.stream(found, &*handle);
         }
-        self.batch.handles.push(handle);
-        self.batch.bytes += size_bytes;
+        self.batch.add(handle, size_bytes, self.entered);
         self.step(Event::File(found))
     }
 

@@ -73,13 +73,13 @@ impl Shared<'_> {
     fn needed(&self, job: &Job) -> Result<Vec<bool>> {
         let (existing, destination) = match job {
             Job::Whole { destination, existing: true, .. } => {
-                (destination.directory.open_existing(&destination.name)?, destination)
+                (destination.directory.open_existing(&destination.name)?, &**destination)
             }
             Job::Part { file, .. } => {
                 let clone = file.existing.as_ref().map(File::try_clone).transpose();
                 (clone.map_err(file.destination.failed("read"))?, &file.destination)
             }
-            Job::Whole { destination, .. } => (None, destination),
+            Job::Whole { destination, .. } => (None, &**destination),
         };
         let Some(existing) = existing else { return Ok(vec![true; job.items().len()]) };
         let mut buffer = Vec::new();
