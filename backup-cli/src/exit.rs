@@ -66,6 +66,14 @@ pub(crate) fn usage(what: impl Into<String>) -> Failure {
     Failure::Library(Error::Usage { what: what.into() })
 }
 
+/// Lets a verb's outcome decide the exit code, although nobody reads what it prints any more.
+pub(crate) fn unless_unread(rendered: Result<(), Failure>) -> Result<(), Failure> {
+    match rendered {
+        Err(failure) if failure.is_quiet() => Ok(()),
+        rendered => rendered,
+    }
+}
+
 impl Failure {
     fn code(&self) -> u8 {
         match self {

@@ -132,9 +132,18 @@ fn name(stage: Stage) -> &'static str {
 /// A signal that cannot be caught ends the process, too: what is not committed never shows.
 pub(crate) fn cancel_on_signals() -> Cancel {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    // Under nohup a hang-up is nothing to stop for. Ctrl-C is different: shells let background jobs ignore it, and `kill -INT` means them all the same.
+    let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag));
         let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
     }
     Cancel::from_flag(flag)
+}
+
+/// Whether this process was started with a signal ignored, where the system says so.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

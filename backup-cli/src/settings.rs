@@ -2,6 +2,8 @@
 //!
 //! Without `-r` that is the user's own repository below the XDG directories, made by the first backup.
 
+use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -32,6 +34,7 @@ pub(crate) struct Settings {
     key: KeySource,
     state_dir: PathBuf,
     cache_dir: Option<PathBuf>,
+    cancel: OnceCell<Cancel>,
 }
 
 impl Settings {
@@ -39,7 +42,13 @@ impl Settings {
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         let base = etcetera::choose_base_strategy();
         let homeless = || usage("no home directory is known: give -r, --state-dir and --cache-dir");
-        let typed = global.repo.clone().or_else(|| std::env::var("HOLDFAST_REPO").ok().filter(|uri| !uri.is_empty()));
+        let typed = match &global.repo {
+            Some(uri) => Some(uri.clone()),
+            None => match std::env::var_os("HOLDFAST_REPO").filter(|uri| !uri.is_empty()).map(OsString::into_string) {
+                Some(Err(_)) => return Err(usage("HOLDFAST_REPO is not UTF-8")),
+                uri => uri.and_then(Result::ok),
+            },
+        };
         let own_key = match (&typed, &base) {
             (None, Ok(base)) => Some(base.config_dir().join("holdfast/key")),
             _ => None,
@@ -65,7 +74,7 @@ impl Settings {
             (None, Ok(base)) => Some(base.cache_dir().join("holdfast")),
             (None, Err(_)) => None,
         };
-        Ok(Self { global, uri, is_own, key, state_dir, cache_dir })
+        Ok(Self { global, uri, is_own, key, state_dir, cache_dir, cancel: OnceCell::new() })
     }
 
     /// The storage, which was not asked anything yet.
@@ -91,7 +100,7 @@ impl Settings {
             return Err(Failure::NoKey { what: "this command needs a key".to_owned(), cause: None });
         }
         let key = self.key.get(false)?;
-        let mut options = self.options(cancel_on_signals());
+        let mut options = self.options();
         if let Some(directory) = &self.cache_dir {
             // Local storage is not cached; so no directory is made for it.
             if storage.local_root().is_none() {
@@ -134,7 +143,7 @@ impl Settings {
         if let Some(root) = storage.local_root() {
             make_parent(root)?;
         }
-        let repository = Repository::init(storage, &key, &init, self.options(cancel_on_signals()))?;
+        let repository = Repository::init(storage, &key, &init, self.options())?;
         if let Some(drawn) = drawn {
             drawn.keep();
         }
@@ -151,8 +160,13 @@ impl Settings {
         places.map(|(path, what)| (std::path::absolute(&path).unwrap_or(path), what)).collect()
     }
 
-    fn options(&self, cancel: Cancel) -> RepositoryOptions {
-        RepositoryOptions::new().state_dir(&self.state_dir).cancel(cancel)
+    /// The token that signals set. From its first use on, they no longer end the process by themselves.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.cancel.get_or_init(cancel_on_signals).clone()
+    }
+
+    fn options(&self) -> RepositoryOptions {
+        RepositoryOptions::new().state_dir(&self.state_dir).cancel(self.cancel())
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Output) -> Result<Done, Failure> {
     let started = Instant::now();
     let source = arguments.source(settings)?;
-    let mut repository = settings.open_or_make_own()?;
+    let mut repository = if arguments.dry_run { settings.open()? } else { settings.open_or_make_own()? };
     let mut warnings = problems(&repository, settings);
     let options = arguments.options(&repository)?;
     let screen = settings.screen();

@@ -5,8 +5,8 @@ use backup_core::words::{count, printable, size};
 use clap::Args;
 use serde::Serialize;
 
-use crate::exit::{Done, Failure};
-use crate::render::{Output, lossy};
+use crate::exit::{Done, Failure, unless_unread};
+use crate::render::{Output, all_exact, all_lossy};
 use crate::settings::Settings;
 
 /// Verifies the repository, and names what is damaged
@@ -29,12 +29,14 @@ struct Row<'a> {
     kind: &'a str,
     snapshots: Vec<String>,
     paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paths_base64: Option<Vec<String>>,
 }
 
 /// Calls `Repository::check`.
 pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Output) -> Result<Done, Failure> {
     let mut repository = settings.open()?;
-    let options = arguments.read_data.clone().into_iter().fold(CheckOptions::new(), CheckOptions::read_data);
+    let options = arguments.read_data.into_iter().fold(CheckOptions::new(), CheckOptions::read_data);
     let screen = settings.screen();
     let report = repository.check(&options, &screen)?;
     screen.catch_up(&report.warnings, &report.notes);
@@ -42,16 +44,21 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     output.field("objects_checked", &report.objects_checked)?;
     output.field("read_bytes", &report.read_bytes)?;
     output.field("orphan_packs", &report.orphan_packs)?;
-    output.begin_list("damage")?;
-    for damage in &report.damage {
-        output.item(&row(damage))?;
-        explain(damage, output)?;
-    }
-    output.end_list()?;
+    let damages = list(&report.damage, output);
+    unless_unread(damages)?;
     if !settings.global.quiet {
         summary(&report, output)?;
     }
     Ok(Done { is_damaged: !report.damage.is_empty(), warnings: report.warnings })
+}
+
+fn list(damages: &[Damage], output: &mut Output) -> Result<(), Failure> {
+    output.begin_list("damage")?;
+    for damage in damages {
+        output.item(&row(damage))?;
+        explain(damage, output)?;
+    }
+    output.end_list()
 }
 
 fn row(damage: &Damage) -> Row<'_> {
@@ -59,7 +66,8 @@ fn row(damage: &Damage) -> Row<'_> {
         object: &damage.object,
         kind: damage.kind,
         snapshots: damage.snapshots.iter().map(ToString::to_string).collect(),
-        paths: damage.paths.iter().map(|path| lossy(path)).collect(),
+        paths: all_lossy(&damage.paths),
+        paths_base64: all_exact(&damage.paths),
     }
 }
 

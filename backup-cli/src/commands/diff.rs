@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     let (a, b) = (a.find(&repository, &arguments.filters)?, b.find(&repository, &arguments.filters)?);
     output.begin_list("changes")?;
     visit(
+        settings,
         |Difference { path, change }: Difference| match output.is_json() {
             true => output.item(&Row { path: JsonPath::new(&path), change }),
             false => output.line(format_args!("{} {}", sign(change), printable(&path))),

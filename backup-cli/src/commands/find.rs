@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     let snapshot = target.find(&repository, &arguments.filters)?;
     output.begin_list("entries")?;
     visit(
+        settings,
         |listed: Listed| match output.is_json() {
             _ if !glob.fits(&listed.path) => Ok(()),
             true => output.item(&JsonEntry::new(&listed)),

@@ -12,8 +12,7 @@ use backup_core::words::{count, printable};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Done, Failure, usage};
-use crate::progress::cancel_on_signals;
+use crate::exit::{Done, Failure, unless_unread, usage};
 use crate::render::Output;
 use crate::settings::Settings;
 
@@ -56,10 +55,10 @@ pub(crate) fn run(action: &Action, settings: &Settings, output: &mut Output) -> 
         true => None,
         false => Some(settings.key().get(false)?),
     };
-    let options = RepositoryOptions::new().cancel(cancel_on_signals());
+    let options = RepositoryOptions::new().cancel(settings.cancel());
     let report = verify_ledger(&storage, key.as_ref(), &noted, options)?;
     match action {
-        Action::Verify { .. } => render(&report, settings, output)?,
+        Action::Verify { .. } => unless_unread(render(&report, settings, output))?,
         Action::Head => render_heads(&report, output)?,
     }
     Ok(Done { warnings: Vec::new(), is_damaged: !report.problems.is_empty() })

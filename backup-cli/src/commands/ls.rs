@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     let environment = Environment::default();
     output.begin_list("entries")?;
     visit(
+        settings,
         |listed: Listed| match output.is_json() {
             true => output.item(&JsonEntry::new(&listed)),
             false => output.line(line(&listed, &environment)),

@@ -95,11 +95,13 @@ fn problems(repository: &Repository, settings: &Settings) -> Vec<Warning> {
 
 /// Lets a verb that visits hand each visit to the output, whose failures it knows nothing of.
 fn visit<T>(
+    settings: &Settings,
     mut each: impl FnMut(T) -> Result<(), Failure>,
     verb: impl FnOnce(&mut dyn FnMut(T) -> backup_core::Result<()>) -> backup_core::Result<()>,
 ) -> Result<(), Failure> {
     let mut failed = None;
     let result = verb(&mut |visited| {
+        settings.cancel().check()?;
         each(visited).map_err(|failure| {
             failed = Some(failure);
             Error::Interrupted

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problems;
 use crate::exit::{Done, Failure};
-use crate::render::{Output, lossy};
+use crate::render::{Output, all_exact, all_lossy};
 use crate::settings::Settings;
 
 /// What is repaired.
@@ -34,6 +34,8 @@ struct Row {
     old: String,
     new: Option<String>,
     lost_paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_paths_base64: Option<Vec<String>>,
 }
 
 /// Calls `Repository::repair_index` or `Repository::repair_snapshots`.
@@ -54,7 +56,8 @@ pub(crate) fn run(action: &Action, settings: &Settings, output: &mut Output) -> 
         output.item(&Row {
             old: repaired.old.to_string(),
             new: repaired.new.map(|id| id.to_string()),
-            lost_paths: repaired.lost_paths.iter().map(|path| lossy(path)).collect(),
+            lost_paths: all_lossy(&repaired.lost_paths),
+            lost_paths_base64: all_exact(&repaired.lost_paths),
         })?;
     }
     output.end_list()?;

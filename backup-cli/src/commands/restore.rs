@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 
 use super::{Target, globs, problems};
 use crate::args::Filters;
-use crate::exit::{Done, Failure};
-use crate::render::{Output, path_list};
+use crate::exit::{Done, Failure, unless_unread};
+use crate::render::{Output, all_exact, all_lossy};
 use crate::settings::Settings;
 
 /// Restores a snapshot, or a part of it
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     screen.catch_up(&report.warnings, &report.notes);
     drop(screen);
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    render(&report, arguments, settings, output)?;
+    unless_unread(render(&report, arguments, settings, output))?;
     output.field("snapshot_id", &id)?;
     output.field("elapsed_ms", &elapsed_ms)?;
     warnings.extend(report.warnings);
@@ -111,7 +111,10 @@ fn render(
     output.field("files_unchanged", &report.files_unchanged)?;
     output.field("restored_bytes", &report.restored_bytes)?;
     output.field("deleted", &report.deleted)?;
-    path_list(output, "files_damaged", &report.files_damaged)?;
+    output.field("files_damaged", &all_lossy(&report.files_damaged))?;
+    if let Some(exact) = all_exact(&report.files_damaged) {
+        output.field("files_damaged_base64", &exact)?;
+    }
     for path in &report.files_damaged {
         output.line(format_args!("damaged, not restored: {}", printable(path)))?;
     }

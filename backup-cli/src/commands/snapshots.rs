@@ -10,7 +10,7 @@ use super::problems;
 use crate::args::Filters;
 use crate::exit::{Done, Failure};
 use crate::render::entry::local_time;
-use crate::render::{JsonPath, Output, lossy, table};
+use crate::render::{Output, all_exact, all_lossy, table};
 use crate::settings::Settings;
 
 /// Lists the snapshots, oldest first
@@ -29,8 +29,8 @@ struct Row<'a> {
     class: &'a str,
     tags: &'a [String],
     roots: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    roots_exact: Vec<JsonPath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roots_base64: Option<Vec<String>>,
     parent_id: Option<String>,
     files: u64,
     source_bytes: u64,
@@ -62,8 +62,7 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
 fn row(snapshot: &Snapshot) -> Row<'_> {
     let manifest = &snapshot.manifest;
     let counts = &manifest.counts;
-    let is_exact = manifest.roots().all(|root| std::str::from_utf8(&root.path).is_ok());
-    let exact = manifest.roots().filter(|_| !is_exact);
+    let roots: Vec<Vec<u8>> = manifest.roots().map(|root| root.path.clone()).collect();
     Row {
         id: snapshot.id.to_string(),
         time: manifest.time.to_rfc3339(manifest.zone_offset_seconds),
@@ -71,8 +70,8 @@ fn row(snapshot: &Snapshot) -> Row<'_> {
         user: &manifest.user,
         class: &manifest.class,
         tags: &manifest.tags,
-        roots: manifest.roots().map(|root| lossy(&root.path)).collect(),
-        roots_exact: exact.map(|root| JsonPath::new(&root.path)).collect(),
+        roots: all_lossy(&roots),
+        roots_base64: all_exact(&roots),
         parent_id: manifest.parent.map(|id| id.to_string()),
         files: counts.files_new + counts.files_changed + counts.files_unchanged,
         source_bytes: counts.source_bytes,

@@ -19,8 +19,8 @@ pub(crate) fn run(settings: &Settings, output: &mut Output) -> Result<Done, Fail
     let warnings = problems(&repository, settings);
     let report = repository.stats()?;
     output.report(&report)?;
-    let cells = |(name, value): (String, Value)| match (name.strip_suffix("_bytes"), value.as_u64()) {
-        (Some(stem), Some(bytes)) => [stem.replace('_', " "), size(bytes)],
+    let cells = |(name, value): (String, Value)| match value.as_u64() {
+        Some(bytes) if name.ends_with("_bytes") => [name.replace('_', " "), size(bytes)],
         _ => [name.replace('_', " "), value.to_string()],
     };
     let rows: Vec<_> = fields(&report)?.into_iter().map(cells).collect();

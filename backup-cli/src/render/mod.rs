@@ -171,13 +171,15 @@ impl JsonPath {
     }
 }
 
-/// Adds a list of paths to the document; where one is not UTF-8, also a list of the exact bytes.
-pub(crate) fn path_list(output: &mut Output, name: &str, paths: &[Vec<u8>]) -> Result<(), Failure> {
-    output.field(name, &paths.iter().map(|path| lossy(path)).collect::<Vec<_>>())?;
-    if paths.iter().all(|path| std::str::from_utf8(path).is_ok()) {
-        return Ok(());
-    }
-    output.field(&format!("{name}_base64"), &paths.iter().map(|path| base64_of(path)).collect::<Vec<_>>())
+/// Paths as text.
+pub(crate) fn all_lossy(paths: &[Vec<u8>]) -> Vec<String> {
+    paths.iter().map(|path| lossy(path)).collect()
+}
+
+/// The exact bytes of all paths, where one of them is no text.
+pub(crate) fn all_exact(paths: &[Vec<u8>]) -> Option<Vec<String>> {
+    let is_text = paths.iter().all(|path| std::str::from_utf8(path).is_ok());
+    (!is_text).then(|| paths.iter().map(|path| base64_of(path)).collect())
 }
 
 /// Bytes as text, with a mark for each that is none.
