@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::time::{self, Time};
 
+/// Name and version of this program, as ledger entries record them.
+pub const PROGRAM: &str = concat!("holdfast ", env!("CARGO_PKG_VERSION"));
+
 /// What a verb may know of the world beside its inputs.
 pub trait Surroundings: Send + Sync {
     /// The present time of the system's clock.

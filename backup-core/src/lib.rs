@@ -26,9 +26,7 @@ mod index;
 mod pack;
 mod pipeline;
 
-/// Name and version of this program, as ledger entries record them.
-pub const PROGRAM: &str = concat!("holdfast ", env!("CARGO_PKG_VERSION"));
-
 pub use crypto::PasswordCost;
+pub use environment::PROGRAM;
 pub use error::{Error, ErrorKind, Result};
 pub use repository::Repository;

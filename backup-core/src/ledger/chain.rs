@@ -1,7 +1,7 @@
 //! Extends one writer's chain. The entry is the commit: all that it names must be durable before.
 
 use crate::crypto::{Secret, hash};
-use crate::environment::Environment;
+use crate::environment::{Environment, PROGRAM};
 use crate::error::{Error, Result};
 use crate::format::bodies::EnrolBody;
 use crate::format::constants::ROLE_ADMIN;
@@ -240,6 +240,6 @@ impl Chain {
     }
 
     fn enrol_body(&self) -> EnrolBody {
-        EnrolBody { host: self.environment.host(), user: self.environment.user(), program: crate::PROGRAM.to_owned() }
+        EnrolBody { host: self.environment.host(), user: self.environment.user(), program: PROGRAM.to_owned() }
     }
 }

@@ -5,12 +5,14 @@
 
 mod content;
 mod events;
+mod options;
 mod parent;
+mod save;
 mod walk;
 
 use std::sync::Arc;
 
-use crate::compress::LEVEL_MAX;
+use crate::environment::PROGRAM;
 use crate::error::{Error, Result};
 use crate::format::bodies::CheckpointBody;
 use crate::format::constants::ROW_VERSION;
@@ -21,149 +23,18 @@ use crate::id::{ChunkId, EntryId, RunId};
 use crate::index::{Voids, segment};
 use crate::keyring::PeriodKeys;
 use crate::ledger::chain::Draft;
-use crate::limits::{ENTRY_PACKS_MAX, TAGS_MAX, TEXT_BYTES_MAX, WARNINGS_MAX};
+use crate::limits::{ENTRY_PACKS_MAX, WARNINGS_MAX};
 use crate::pack::reader::OpenPack;
 use crate::progress::{Progress, Stage, Warning};
-use crate::repository::open::STANDARD_CLASS;
 use crate::repository::save::Saver;
 use crate::repository::{Repository, Snapshot};
 use crate::source::{Source, SourceKind};
 use crate::time::Time;
 
+use options::ParentChoice;
+pub use options::{BackupOptions, BackupReport};
 pub(crate) use parent::is_whole;
 use walk::Walk;
-
-/// How a backup is made. Every setter takes and returns the options by value.
-#[derive(Clone, Debug)]
-pub struct BackupOptions {
-    class: String,
-    tags: Vec<String>,
-    parent: ParentChoice,
-    level: i32,
-    time: Option<Time>,
-    dry_run: bool,
-    content_hash: bool,
-    checkpoint_bytes: u64,
-    checkpoint_seconds: u64,
-}
-
-#[derive(Clone, Debug)]
-enum ParentChoice {
-    Newest,
-    None,
-    Snapshot(EntryId),
-}
-
-impl Default for BackupOptions {
-    fn default() -> Self {
-        Self {
-            class: STANDARD_CLASS.to_owned(),
-            tags: Vec::new(),
-            parent: ParentChoice::Newest,
-            level: 3,
-            time: None,
-            dry_run: false,
-            content_hash: false,
-            checkpoint_bytes: 2 << 30,
-            checkpoint_seconds: 300,
-        }
-    }
-}
-
-impl BackupOptions {
-    /// Makes the defaults: class `standard`, compared with the newest snapshot of the same host, class and roots, zstd level 3.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The class that the snapshot belongs to; `standard` by default.
-    pub fn class(mut self, class: impl Into<String>) -> Self {
-        self.class = class.into();
-        self
-    }
-
-    /// Adds a tag.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
-        self
-    }
-
-    /// Compares with this snapshot instead of the newest that fits; with none for `None`, so that everything is read.
-    pub fn parent(mut self, snapshot: Option<EntryId>) -> Self {
-        self.parent = snapshot.map_or(ParentChoice::None, ParentChoice::Snapshot);
-        self
-    }
-
-    /// zstd's level, 1 to 19; 3 by default.
-    pub fn level(mut self, level: i32) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// The time of the content, where it is older than the backup. It never shortens retention.
-    pub fn time(mut self, time: Time) -> Self {
-        self.time = Some(time);
-        self
-    }
-
-    /// Reads and counts everything, and stores nothing.
-    pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
-        self
-    }
-
-    /// Records the plain BLAKE3 of every file that is read, so that `b3sum` can check it. Off by default.
-    pub fn content_hash(mut self, content_hash: bool) -> Self {
-        self.content_hash = content_hash;
-        self
-    }
-
-    /// After so many stored bytes an entry names the packs so far; 2 GiB by default.
-    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
-        self.checkpoint_bytes = bytes;
-        self
-    }
-
-    /// After so many seconds an entry names the packs so far; 300 by default.
-    pub fn checkpoint_seconds(mut self, seconds: u64) -> Self {
-        self.checkpoint_seconds = seconds;
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::Usage { what: what.to_owned() });
-        if !(1..=LEVEL_MAX).contains(&self.level) {
-            return wrong("the level lies outside 1 to 19");
-        }
-        let long = self.tags.iter().any(|tag| tag.is_empty() || tag.len() as u64 > TEXT_BYTES_MAX);
-        if long || self.tags.len() as u64 > TAGS_MAX {
-            return wrong("a tag is empty or too long, or there are too many");
-        }
-        Ok(())
-    }
-}
-
-/// What a backup did.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct BackupReport {
-    /// The snapshot; `None` after a dry run.
-    pub snapshot_id: Option<EntryId>,
-    /// The snapshot that it was compared with.
-    pub parent_id: Option<EntryId>,
-    /// Its class.
-    pub class: String,
-    /// What was counted.
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// Requests to the storage.
-    pub requests: u64,
-    /// What could not be read, or changed meanwhile.
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
-    /// What may be of interest.
-    #[serde(skip)]
-    pub notes: Vec<Warning>,
-}
 
 impl Repository {
     /// Makes a snapshot of a source.
@@ -404,7 +275,7 @@ impl<'a> Run<'a> {
             zone_offset_seconds: environment.zone_offset_seconds(time),
             host: environment.host(),
             user: environment.user(),
-            program: crate::PROGRAM.to_owned(),
+            program: PROGRAM.to_owned(),
             class: domain.class.clone(),
             period: domain.period,
             tags,

@@ -4,8 +4,11 @@
 //! write. Metadata of directories comes after everything in them. A file that cannot be had whole is named, and not touched.
 
 mod batch;
+mod entries;
 mod file;
 mod plan;
+mod settle;
+mod tops;
 
 use std::path::Path;
 

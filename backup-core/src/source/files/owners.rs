@@ -49,8 +49,7 @@ mod tests {
 
     #[test]
     fn the_first_name_of_a_number_counts() {
-        let names =
-            parse(b"root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n# note:x:1:\nbroken\nx:x:none:\n\xff:x:5:\n");
+        let names = parse(b"root:x:0:0:root:/:/bin/sh\ntoor:x:0:0::/:\n# note:x:1:\nbroken\nx:x:none:\n\xff:x:5:\n");
         assert_eq!(names.len(), 1);
         assert_eq!(names[&0].name, "root");
     }

@@ -1,0 +1,215 @@
+//! The second half of a walk: saves what was read, in order, and builds trees from it.
+
+use super::content::{FileRead, Piece};
+use super::events::{Event, Found, Status};
+use super::walk::Walk;
+use crate::error::Result;
+use crate::format::manifest::Root;
+use crate::format::tree::{Content, Item};
+use crate::path;
+use crate::progress::Warning;
+use crate::repository::build::{ListBuilder, TreeBuilder};
+use crate::source::files::is_sqlite;
+use crate::source::{Finish, Visitor};
+
+/// The directories and files that are being saved.
+#[derive(Default)]
+pub(super) struct Building {
+    root: Option<Vec<u8>>,
+    /// The path that the saving is at.
+    path: Vec<u8>,
+    /// Open directories; the first, without an entry, holds the root alone.
+    directories: Vec<(Option<Found>, TreeBuilder)>,
+    file: Option<(Found, ListBuilder, bool)>,
+    pub(super) roots: Vec<Root>,
+}
+
+impl Walk<'_, '_> {
+    /// Saves one step of the walk.
+    pub(super) fn save(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Root(path) => {
+                self.end_root()?;
+                self.building.path = path.clone();
+                self.building.root = Some(path);
+                self.building.directories.push((None, TreeBuilder::default()));
+                Ok(())
+            }
+            Event::Enter(found) => {
+                self.counts.directories += 1;
+                if self.building.directories.len() > 1 {
+                    self.building.path = path::join(&self.building.path, &found.entry.name);
+                }
+                self.building.directories.push((Some(found), TreeBuilder::default()));
+                Ok(())
+            }
+            Event::Leave => self.leave_directory(),
+            Event::Ready(found) => self.add(found),
+            Event::Linked(mut found) => match self.links.get(&found.entry.link_group).cloned().flatten() {
+                Some(first) => {
+                    found.entry.content = first.content;
+                    found.entry.attributes = first.attributes;
+                    found.entry.content_hash = first.content_hash;
+                    self.add(found)
+                }
+                // The first name could not be read, and that was said.
+                None => Ok(()),
+            },
+            Event::File(found) => {
+                let read = self.queue.next_read();
+                self.save_file(found, read)
+            }
+            Event::Begin(found) => {
+                self.building.file = Some((found, ListBuilder::default(), false));
+                Ok(())
+            }
+            Event::Segment(pending) => {
+                let (buffer, pieces) = pending.wait();
+                self.save_segment(&buffer, &pieces)
+            }
+            Event::End(end) => self.end_file(end),
+        }
+    }
+
+    /// Adds a complete entry to the directory that is being built.
+    fn add(&mut self, found: Found) -> Result<()> {
+        let entry = &found.entry;
+        if entry.is_file() {
+            let size_bytes = entry.size_bytes();
+            self.counts.source_bytes += size_bytes;
+            match found.status {
+                Status::New => self.counts.files_new += 1,
+                Status::Changed => self.counts.files_changed += 1,
+                Status::Unchanged => self.counts.files_unchanged += 1,
+                Status::Other => {}
+            }
+            self.progress.advanced(1, size_bytes);
+        }
+        if let Some(first) = self.links.get_mut(&entry.link_group) {
+            first.get_or_insert_with(|| entry.clone());
+        }
+        let Found { entry, owner, .. } = found;
+        let (_, tree) = self.building.directories.last_mut().expect("entries come below a root");
+        tree.push(entry, owner.user, owner.group, &mut self.run.saver, self.loader.index)
+    }
+
+    fn leave_directory(&mut self) -> Result<()> {
+        let (found, tree) = self.building.directories.pop().expect("a directory is left after it was entered");
+        let (root, sums) = tree.finish(&mut self.run.saver, self.loader.index)?;
+        let Some(mut found) = found else { return Ok(()) };
+        if self.building.directories.len() > 1 {
+            let parent_length = self.building.path.len() - found.entry.name.len() - 1;
+            self.building.path.truncate(parent_length.max(1));
+        }
+        found.entry.content = Content::Tree { root, sums };
+        self.add(found)
+    }
+
+    pub(super) fn end_root(&mut self) -> Result<()> {
+        let Some(path) = self.building.root.take() else { return Ok(()) };
+        let (_, tree) = self.building.directories.pop().expect("a root's own tree is open until its end");
+        let (root, sums) = tree.finish(&mut self.run.saver, self.loader.index)?;
+        // A root of which nothing could be read is not in the snapshot; that was a warning.
+        if sums.entries > 0 {
+            self.building.roots.push(Root { path, root, sums });
+        }
+        Ok(())
+    }
+
+    fn saving_path(&self, name: &[u8]) -> Vec<u8> {
+        match self.building.directories.len() {
+            0 | 1 => self.building.path.clone(),
+            _ => path::join(&self.building.path, name),
+        }
+    }
+
+    fn save_file(&mut self, mut found: Found, read: FileRead) -> Result<()> {
+        match read.attributes {
+            Ok(attributes) => found.entry.attributes = attributes,
+            Err(error) => self.warn_saving("attributes", &found, format!("its attributes cannot be read: {error}")),
+        }
+        let content = match read.content {
+            Ok(content) => content,
+            Err(error) => {
+                self.warn_saving("unreadable", &found, format!("it cannot be read: {error}"));
+                return Ok(());
+            }
+        };
+        self.note_sqlite(&found, &content.buffer);
+        found.entry.content = match content.pieces[..] {
+            [] => Content::Inline { bytes: Vec::new() },
+            [Piece::Inline { start, end }] => Content::Inline { bytes: content.buffer[start..end].to_vec() },
+            _ => {
+                let mut list = ListBuilder::default();
+                self.save_pieces(&mut list, &content.buffer, &content.pieces)?;
+                list.finish(&mut self.run.saver, self.loader.index)?
+            }
+        };
+        found.entry.content_hash = content.hash;
+        self.complete(found, content.finish)
+    }
+
+    fn complete(&mut self, mut found: Found, finish: Finish) -> Result<()> {
+        if finish.changed {
+            self.warn_saving("changed", &found, "it changed while it was read".to_owned());
+        }
+        found.entry.mtime = finish.mtime;
+        found.entry.ctime = finish.ctime;
+        self.add(found)
+    }
+
+    fn save_segment(&mut self, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
+        let (found, mut list, seen) = self.building.file.take().expect("segments come inside a file");
+        if !seen {
+            self.note_sqlite(&found, buffer);
+        }
+        self.save_pieces(&mut list, buffer, pieces)?;
+        self.building.file = Some((found, list, true));
+        Ok(())
+    }
+
+    fn end_file(&mut self, end: std::io::Result<(Finish, Option<[u8; 32]>)>) -> Result<()> {
+        let (mut found, list, _) = self.building.file.take().expect("an end comes after a beginning");
+        let (finish, hash) = match end {
+            Ok(end) => end,
+            Err(error) => {
+                self.warn_saving("unreadable", &found, format!("it cannot be read: {error}"));
+                return Ok(());
+            }
+        };
+        found.entry.content = list.finish(&mut self.run.saver, self.loader.index)?;
+        found.entry.content_hash = hash;
+        self.complete(found, finish)
+    }
+
+    fn save_pieces(&mut self, list: &mut ListBuilder, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
+        let (saver, index) = (&mut self.run.saver, self.loader.index);
+        for piece in pieces {
+            let item = match *piece {
+                Piece::Zeros(length) => Item::Zeros { length },
+                Piece::Hole(length) => Item::Hole { length },
+                Piece::Inline { start, end } => Item::Inline { bytes: buffer[start..end].to_vec() },
+                Piece::Chunk { id, start, end, incompressible } => {
+                    saver.save_content(index, &id, &buffer[start..end], incompressible)?;
+                    let length = u32::try_from(end - start).expect("chunks are bounded by CHUNK_BYTES_MAX");
+                    Item::Chunk { length, decode_bytes: length, id }
+                }
+            };
+            list.push(item, saver, index)?;
+        }
+        Ok(())
+    }
+
+    fn note_sqlite(&mut self, found: &Found, beginning: &[u8]) {
+        if is_sqlite(beginning) {
+            let subject = self.saving_path(&found.entry.name);
+            let message = "a SQLite database, read as a plain file: it is whole only if nothing wrote to it".to_owned();
+            self.note(Warning { kind: "sqlite", subject, message });
+        }
+    }
+
+    fn warn_saving(&mut self, kind: &'static str, found: &Found, message: String) {
+        let subject = self.saving_path(&found.entry.name);
+        self.warning(Warning { kind, subject, message });
+    }
+}
