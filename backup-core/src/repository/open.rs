@@ -177,6 +177,14 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Says which repository lies at a storage, without a key: for a place in a cache, or to know that there is one at all.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], [`Error::Newer`], [`Error::Damaged`], [`Error::Storage`].
+    pub fn identify(storage: &Storage) -> Result<RepositoryId> {
+        Ok(read_repository(storage)?.repository)
+    }
+
     /// Opens the objects of periods that are not open yet.
     pub(super) fn load_keys(&mut self) -> Result<()> {
         self.lost_keys.clear();

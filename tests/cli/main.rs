@@ -1,0 +1,11 @@
+//! Black-box tests of the binary: options, output and exit codes, as the contract of the command line has them. What verbs do is tested through the library.
+#![allow(clippy::unwrap_used)]
+
+mod defaults;
+mod documents;
+mod failures;
+mod keys;
+mod looking;
+mod restoring;
+mod signals;
+mod world;
