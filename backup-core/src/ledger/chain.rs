@@ -5,12 +5,12 @@ use crate::environment::{Environment, PROGRAM};
 use crate::error::{Error, Result};
 use crate::format::bodies::EnrolBody;
 use crate::format::constants::ROLE_ADMIN;
-use crate::format::ledger::{AddedPack, DomainRow, ENROLMENT_INTERVAL, Enrolment, EntryHeader};
+use crate::format::ledger::{self, AddedPack, DomainRow, ENROLMENT_INTERVAL, Enrolment, EntryHeader};
 use crate::format::name::ObjectName;
 use crate::format::record;
 use crate::id::{EntryId, WriterId};
 use crate::keyring::Keyring;
-use crate::ledger::entry::{compose, compose_enrolment};
+use crate::ledger::entry::{Entry, compose, compose_enrolment};
 use crate::ledger::read::Ledger;
 use crate::ledger::state::{LastEntry, PendingObject, WriterState};
 use crate::pack::reader::PackPlace;
@@ -42,6 +42,8 @@ pub(crate) struct Chain {
     environment: Environment,
     parents: Vec<EntryId>,
     closed: bool,
+    /// Entries that were committed and not taken yet.
+    committed: Vec<Entry>,
 }
 
 /// What happened to the writer's state when the chain was taken up.
@@ -80,6 +82,7 @@ impl Chain {
             environment: environment.clone(),
             parents: Vec::new(),
             closed: false,
+            committed: Vec::new(),
         })
     }
 
@@ -131,6 +134,11 @@ impl Chain {
         self.state.writer()
     }
 
+    /// The entries that were committed since this was asked last.
+    pub(crate) fn take_committed(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.committed)
+    }
+
     /// Whether a later process can go on with it.
     pub(crate) fn is_lasting(&self) -> bool {
         self.state.is_lasting()
@@ -162,14 +170,17 @@ impl Chain {
         let closes = drafts.last().is_some_and(|draft| draft.closes);
         let enrol = (sequence == 0).then(|| Draft::new("", record::encode(&self.enrol_body())));
         let mut object = Vec::new();
-        let mut ids = Vec::new();
+        let (mut ids, mut entries) = (Vec::new(), Vec::new());
         for draft in enrol.iter().chain(&drafts) {
             let mut header = self.header(draft, sequence, previous);
             header.previous_received = previous_received.filter(|_| sequence == first);
             let key = self.state.signing_key();
             let bytes = compose(self.writer(), &key, &self.keyring, &header, &draft.body, &self.environment);
-            let id = EntryId(hash(&bytes));
+            let entry =
+                Entry::from_raw(&ledger::decode_first(&bytes).map_err(|flaw| flaw.at("an entry of this process"))?);
+            let id = entry.id;
             object.extend_from_slice(&bytes);
+            entries.push(entry);
             ids.push(id);
             previous = Some(id);
             sequence += 1;
@@ -181,6 +192,7 @@ impl Chain {
         self.state.set_pending(PendingObject { last, bytes: object.clone(), closes })?;
         storage.write(&name, object)?;
         self.state.complete()?;
+        self.committed.extend(entries);
         self.closed = closes;
         if enrol.is_some() {
             ids.remove(0);

@@ -190,6 +190,19 @@ impl Ledger {
         self.problems.extend(problems);
     }
 
+    /// Adds entries that this process committed.
+    pub(crate) fn extend(&mut self, entries: Vec<Entry>) {
+        for entry in &entries {
+            self.insert_head(entry);
+        }
+        self.entries.extend(entries);
+    }
+
+    fn insert_head(&mut self, entry: &Entry) {
+        let (writer, sequence) = (entry.writer, entry.header.sequence);
+        self.heads.insert(writer, Head { writer, sequence, entry_id: entry.id, closed: entry.header.last });
+    }
+
     /// The newest entries of other chains that `own` does not reach yet, ascending.
     pub(crate) fn unseen_heads(&self, own: Option<(WriterId, EntryId)>) -> Vec<EntryId> {
         let by_id: HashMap<EntryId, usize> = self.entries.iter().enumerate().map(|(i, entry)| (entry.id, i)).collect();

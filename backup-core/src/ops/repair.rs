@@ -147,6 +147,7 @@ impl Repository {
         let writer = self.writer();
         self.state.insert_snapshot(Snapshot { id, writer, manifest });
         self.adopt(packs);
+        self.absorb_commits();
         Ok(Some(id))
     }
 }

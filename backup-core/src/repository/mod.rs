@@ -243,6 +243,12 @@ impl Repository {
         Ok(())
     }
 
+    /// Makes entries that this process committed part of the ledger that it knows.
+    pub(crate) fn absorb_commits(&mut self) {
+        let committed = self.chain().as_mut().map(Chain::take_committed).unwrap_or_default();
+        self.ledger.extend(committed);
+    }
+
     /// Makes packs that were just committed known to this process.
     pub(crate) fn adopt(&mut self, packs: Vec<OpenPack>) {
         for pack in packs {

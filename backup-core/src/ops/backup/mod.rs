@@ -82,6 +82,7 @@ impl Repository {
             self.state.insert_snapshot(snapshot);
             self.adopt(packs);
         }
+        self.absorb_commits();
         report.requests = self.storage.counts().requests() - requests_before;
         progress.finished(Stage::BackingUp);
         Ok(report)

@@ -183,6 +183,7 @@ impl Repository {
             self.void(bad, "found bad by a check")?;
             self.commit(vec![Draft::new("", record::encode(&body))], true)
         });
+        self.absorb_commits();
         match recorded {
             Ok(_) => {
                 let now = self.environment().now();
