@@ -13,6 +13,7 @@ mod owners;
 mod tests;
 mod walk;
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -91,15 +92,9 @@ impl Files {
     pub fn check(&self) -> Result<()> {
         Excludes::compile(&self.rules).map(drop)
     }
-}
-
-impl Source for Files {
-    fn kind(&self) -> SourceKind {
-        SourceKind::Directories
-    }
 
     /// Without those inside others, unless each may be a file system of its own.
-    fn roots(&self) -> Vec<Vec<u8>> {
+    fn wanted_roots(&self) -> Vec<Vec<u8>> {
         let mut roots: Vec<Vec<u8>> = Vec::new();
         for root in &self.roots {
             let is_inside = roots.iter().any(|outer| path::below(root, outer).is_some());
@@ -109,12 +104,24 @@ impl Source for Files {
         }
         roots
     }
+}
+
+impl Source for Files {
+    fn kind(&self) -> SourceKind {
+        SourceKind::Directories
+    }
+
+    fn roots(&self) -> Vec<Vec<u8>> {
+        // A path that is not there is not in the snapshot, so it says nothing about which snapshot comes before.
+        let is_there = |root: &Vec<u8>| std::fs::symlink_metadata(OsStr::from_bytes(root)).is_ok();
+        self.wanted_roots().into_iter().filter(is_there).collect()
+    }
 
     fn walk(&self, visitor: &mut dyn Visitor) -> Result<()> {
         let excludes = Excludes::compile(&self.rules)?;
         let mut walker = Walker::new(self, excludes, LeftOut::find(&self.left_out), visitor);
         let mut found = 0;
-        for root in self.roots() {
+        for root in self.wanted_roots() {
             found += u32::from(walker.root(&root)?);
         }
         if found == 0 {
