@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::content::{FileRead, Piece};
-use crate::format::tree::Entry;
+use crate::format::tree::{Content, Entry};
 use crate::pipeline::Pending;
 use crate::source::{Finish, Owner};
 
@@ -22,6 +22,14 @@ pub(super) struct Found {
     pub(super) entry: Entry,
     pub(super) owner: Owner,
     pub(super) status: Status,
+    /// What a changed file held in the parent: if it turns out to hold the same, it did not change.
+    pub(super) before: Option<Box<Content>>,
+}
+
+impl Found {
+    pub(super) fn new(entry: Entry, owner: Owner, status: Status) -> Self {
+        Self { entry, owner, status, before: None }
+    }
 }
 
 /// One step of the walk.

@@ -63,7 +63,9 @@ impl Repository {
             self.void_missing_packs(keys.domain())?;
         }
         let mut run = Run::new(self, keys, options, started);
-        progress.started(Stage::BackingUp, None);
+        // What the parent held is the best guess of what there is to read.
+        let expected = parent.as_ref().map(|parent| parent.manifest.sums().plaintext_bytes);
+        progress.started(Stage::BackingUp, expected);
         let outcome = run.store(source, parent.as_ref(), progress)?;
         let mut report = BackupReport {
             snapshot_id: None,

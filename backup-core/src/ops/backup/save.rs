@@ -21,6 +21,8 @@ pub(super) struct Building {
     /// Open directories; the first, without an entry, holds the root alone.
     directories: Vec<(Option<Found>, TreeBuilder)>,
     file: Option<(Found, ListBuilder, bool)>,
+    /// Bytes of the long file under way that the progress knows of already.
+    streamed_bytes: u64,
     pub(super) roots: Vec<Root>,
 }
 
@@ -77,13 +79,15 @@ impl Walk<'_, '_> {
         if entry.is_file() {
             let size_bytes = entry.size_bytes();
             self.counts.source_bytes += size_bytes;
+            let same = found.before.as_deref() == Some(&entry.content);
             match found.status {
+                Status::Changed if same => self.counts.files_unchanged += 1,
                 Status::New => self.counts.files_new += 1,
                 Status::Changed => self.counts.files_changed += 1,
                 Status::Unchanged => self.counts.files_unchanged += 1,
                 Status::Other => {}
             }
-            self.progress.advanced(1, size_bytes);
+            self.progress.advanced(1, size_bytes - std::mem::take(&mut self.building.streamed_bytes).min(size_bytes));
         }
         if let Some(first) = self.links.get_mut(&entry.link_group) {
             first.get_or_insert_with(|| entry.clone());
@@ -164,6 +168,8 @@ impl Walk<'_, '_> {
             self.note_sqlite(&found, buffer);
         }
         self.save_pieces(&mut list, buffer, pieces)?;
+        self.building.streamed_bytes += buffer.len() as u64;
+        self.progress.advanced(0, buffer.len() as u64);
         self.building.file = Some((found, list, true));
         Ok(())
     }

@@ -230,7 +230,7 @@ impl Visitor for Walk<'_, '_> {
         };
         self.here.push(path);
         self.entered += 1;
-        self.step(Event::Enter(Found { entry, owner, status: Status::Other }))
+        self.step(Event::Enter(Found::new(entry, owner, Status::Other)))
     }
 
     fn leave(&mut self, _incomplete: bool) -> Result<()> {
@@ -245,17 +245,18 @@ impl Visitor for Walk<'_, '_> {
     fn file(&mut self, mut entry: Entry, owner: Owner, size_bytes: u64, handle: Box<dyn Handle>) -> Result<()> {
         let (before, unchanged) = self.compare(&entry, size_bytes)?;
         let status = if before.is_some() { Status::Changed } else { Status::New };
-        if let Some(before) = before.filter(|_| unchanged)
+        if let Some(before) = before.as_ref().filter(|_| unchanged)
             && (!self.loader.index.is_lossy() || is_whole(&before.content, &self.loader)?)
         {
-            entry.content = before.content;
-            entry.attributes = before.attributes;
+            entry.content = before.content.clone();
+            entry.attributes = before.attributes.clone();
             entry.content_hash = before.content_hash;
             self.note_link(&entry);
-            return self.step(Event::Ready(Found { entry, owner, status: Status::Unchanged }));
+            return self.step(Event::Ready(Found::new(entry, owner, Status::Unchanged)));
         }
         let is_first = self.note_link(&entry);
-        let found = Found { entry, owner, status };
+        let before = before.map(|before| Box::new(before.content));
+        let found = Found { entry, owner, status, before };
         if !is_first {
             return self.step(Event::Linked(found));
         }
@@ -269,7 +270,7 @@ impl Visitor for Walk<'_, '_> {
     fn other(&mut self, mut entry: Entry, owner: Owner, handle: Box<dyn Handle>) -> Result<()> {
         let (before, unchanged) = self.compare(&entry, 0)?;
         self.attributes(&mut entry, before.filter(|_| unchanged), &*handle);
-        self.step(Event::Ready(Found { entry, owner, status: Status::Other }))
+        self.step(Event::Ready(Found::new(entry, owner, Status::Other)))
     }
 
     fn warning(&mut self, warning: Warning) {
