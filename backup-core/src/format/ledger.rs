@@ -91,6 +91,8 @@ impl Body for EntryHeader {
         require(self.domains.iter().all(|domain| is_class_name(&domain.class)), "a class's name is not one")?;
         let packs = self.packs_added.len() as u64;
         require(packs <= limits::ENTRY_PACKS_MAX, "there are too many packs")?;
+        let deleted = self.packs_deleted.len() as u64;
+        require(deleted <= limits::ENTRY_PACKS_MAX, "there are too many packs")?;
         self.packs_added.iter().try_for_each(|pack| self.check_pack(pack))
     }
 }
