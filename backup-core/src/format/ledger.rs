@@ -144,6 +144,22 @@ impl Body for Enrolment {
     }
 }
 
+impl Enrolment {
+    /// Whether an entry lies within the time and the classes that it gives; the kinds of bodies show only under their seal.
+    pub fn allows(&self, header: &EntryHeader) -> bool {
+        let named = header.domains.iter().map(|domain| &domain.class).chain(Some(&header.class));
+        let mut classes = named.filter(|class| !class.is_empty());
+        self.valid_from.is_none_or(|from| from <= header.time)
+            && self.valid_until.is_none_or(|until| header.time <= until)
+            && (self.classes.is_empty() || classes.all(|class| self.classes.contains(class)))
+    }
+
+    /// Whether its writer may write a kind of record.
+    pub fn allows_kind(&self, kind: u16) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+}
+
 /// The parts of one entry, as they lie in its bytes.
 #[derive(Clone, Debug)]
 pub struct RawEntry<'a> {
