@@ -12,6 +12,9 @@ pub(crate) struct Undecodable;
 /// The levels offered: 1 to 19.
 pub(crate) const LEVEL_MAX: i32 = 19;
 
+/// Largest window of a frame: 128 MiB, which is what zstd itself accepts unasked.
+const WINDOW_BYTES_MAX: u64 = 1 << 27;
+
 thread_local! {
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
@@ -31,6 +34,7 @@ pub(crate) fn compress(level: i32, input: &[u8], output: &mut Vec<u8>) {
 
 /// Decompresses one frame that must give exactly `length` bytes.
 pub(crate) fn decompress(input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
+    require_plain_frame(input, length)?;
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = Some(Decompressor::new().map_err(|_| Undecodable)?);
@@ -44,6 +48,25 @@ pub(crate) fn decompress(input: &[u8], length: usize) -> Result<Vec<u8>, Undecod
     })
 }
 
+/// The one form that the format allows: the magic, no dictionary, a window of at most [`WINDOW_BYTES_MAX`], the content's size in the header, nothing behind.
+fn require_plain_frame(input: &[u8], length: usize) -> Result<(), Undecodable> {
+    let (Some(b"\x28\xb5\x2f\xfd"), Some(&descriptor)) = (input.get(..4), input.get(4)) else {
+        return Err(Undecodable);
+    };
+    let is_single_segment = descriptor & 0x20 != 0;
+    let window = match input.get(5) {
+        Some(byte) if !is_single_segment => {
+            let base = 1u64 << (10 + (byte >> 3));
+            base + base / 8 * u64::from(byte & 7)
+        }
+        _ => length as u64,
+    };
+    let is_alone = zstd::zstd_safe::find_frame_compressed_size(input) == Ok(input.len());
+    let has_dictionary = descriptor & 3 != 0;
+    let is_announced = announced_length(input) == Some(length as u64);
+    if is_alone && !has_dictionary && is_announced && window <= WINDOW_BYTES_MAX { Ok(()) } else { Err(Undecodable) }
+}
+
 /// The content size that a frame announces in its header.
 pub(crate) fn announced_length(input: &[u8]) -> Option<u64> {
     zstd::zstd_safe::get_frame_content_size(input).ok().flatten()
@@ -51,6 +74,7 @@ pub(crate) fn announced_length(input: &[u8]) -> Option<u64> {
 
 /// Decompresses a patch: a frame made with `base` as its prefix.
 pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
+    require_plain_frame(input, length)?;
     let mut context = zstd::zstd_safe::DCtx::create();
     let window = u64::BITS - ((base.len() + length) as u64).leading_zeros();
     context.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(window.clamp(10, 27))).map_err(|_| Undecodable)?;
@@ -102,6 +126,22 @@ mod tests {
         assert_eq!(decompress(&packed[6..], data.len() - 1), Err(Undecodable));
         assert_eq!(decompress(&packed[6..], data.len() + 1), Err(Undecodable));
         assert_eq!(decompress(&packed[7..], data.len()), Err(Undecodable));
+    }
+
+    #[test]
+    fn only_one_frame_with_its_content_size_and_nothing_behind_is_accepted() {
+        let mut frame = Vec::new();
+        compress(3, b"content", &mut frame);
+        assert!(decompress(&frame, 7).is_ok());
+        let skippable = [&b"\x50\x2a\x4d\x18\x01\0\0\0x"[..], &frame].concat();
+        let two = [&frame[..], &frame].concat();
+        let followed = [&frame[..], &b"\x50\x2a\x4d\x18\0\0\0\0"[..]].concat();
+        assert_eq!(decompress(&skippable, 7), Err(Undecodable));
+        assert_eq!(decompress(&two, 14), Err(Undecodable));
+        assert_eq!(decompress(&followed, 7), Err(Undecodable));
+        let mut compressor = Compressor::new(3).unwrap();
+        compressor.include_contentsize(false).unwrap();
+        assert_eq!(decompress(&compressor.compress(b"content").unwrap(), 7), Err(Undecodable));
     }
 
     #[test]

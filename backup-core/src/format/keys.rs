@@ -74,13 +74,18 @@ pub struct KeyringBody {
     pub repository_ledger_key: Option<[u8; 32]>,
     /// Keys of classes, for others.
     pub classes: Vec<ClassKey>,
+    /// Ledger keys of classes, for roles that read the ledger but not content.
+    pub ledger_keys: Vec<ClassKey>,
 }
 
 impl Body for KeyringBody {
     const KIND: u16 = RECORD_KEYRING;
 
     fn check(&self) -> Result<(), Flaw> {
-        require(self.classes.len() as u64 <= limits::CLASSES_MAX, "there are too many classes")
+        let few = [&self.classes, &self.ledger_keys].iter().all(|keys| keys.len() as u64 <= limits::CLASSES_MAX);
+        require(few, "there are too many classes")?;
+        let mut names = self.classes.iter().chain(&self.ledger_keys).map(|class| &class.name);
+        require(names.all(|name| is_class_name(name)), "a class's name is not one")
     }
 }
 
@@ -88,7 +93,7 @@ impl Drop for KeyringBody {
     fn drop(&mut self) {
         self.root.zeroize();
         self.repository_ledger_key.zeroize();
-        self.classes.iter_mut().for_each(|class| class.key.zeroize());
+        self.classes.iter_mut().chain(&mut self.ledger_keys).for_each(|class| class.key.zeroize());
     }
 }
 

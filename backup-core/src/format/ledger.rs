@@ -91,6 +91,8 @@ impl Body for EntryHeader {
         require(self.domains.iter().all(|domain| is_class_name(&domain.class)), "a class's name is not one")?;
         let packs = self.packs_added.len() as u64;
         require(packs <= limits::ENTRY_PACKS_MAX, "there are too many packs")?;
+        let deleted = self.packs_deleted.len() as u64;
+        require(deleted <= limits::ENTRY_PACKS_MAX, "there are too many packs")?;
         self.packs_added.iter().try_for_each(|pack| self.check_pack(pack))
     }
 }
@@ -139,6 +141,22 @@ impl Body for Enrolment {
         let few = self.classes.len() as u64 <= limits::CLASSES_MAX && self.kinds.len() <= 256;
         require(few, "an enrolment is too long")?;
         self.classes.iter().try_for_each(|class| check_text(class))
+    }
+}
+
+impl Enrolment {
+    /// Whether an entry lies within the time and the classes that it gives; the kinds of bodies show only under their seal.
+    pub fn allows(&self, header: &EntryHeader) -> bool {
+        let named = header.domains.iter().map(|domain| &domain.class).chain(Some(&header.class));
+        let mut classes = named.filter(|class| !class.is_empty());
+        self.valid_from.is_none_or(|from| from <= header.time)
+            && self.valid_until.is_none_or(|until| header.time <= until)
+            && (self.classes.is_empty() || classes.all(|class| self.classes.contains(class)))
+    }
+
+    /// Whether its writer may write a kind of record.
+    pub fn allows_kind(&self, kind: u16) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
     }
 }
 

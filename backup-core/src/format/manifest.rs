@@ -95,6 +95,7 @@ impl Body for Manifest {
     fn check(&self) -> Result<(), Flaw> {
         require(is_class_name(&self.class), "a class's name is not one")?;
         require(self.tags.len() as u64 <= limits::TAGS_MAX, "there are too many tags")?;
+        require(self.tags.is_sorted(), "tags are out of order")?;
         for text in [&self.host, &self.user, &self.program].into_iter().chain(&self.tags) {
             check_text(text)?;
         }
@@ -146,6 +147,7 @@ impl Body for Warnings {
     const KIND: u16 = RECORD_WARNINGS;
 
     fn check(&self) -> Result<(), Flaw> {
-        check_row_version(self.row_version)
+        check_row_version(self.row_version)?;
+        require(self.rows.len() as u64 <= limits::WARNINGS_MAX, "there are too many warnings")
     }
 }

@@ -11,8 +11,12 @@ pub mod ledger;
 pub mod manifest;
 pub mod name;
 pub mod record;
+mod rules;
 pub mod table;
 pub mod tree;
+
+#[cfg(test)]
+mod tests;
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode, transparent};
 use crate::id::{ChunkId, EntryId, ObjectId, PackId, PeriodId, RepositoryId, RunId, WriterId};

@@ -4,10 +4,9 @@
 
 use super::constants::*;
 use super::record::{Body, Flaw, check_row_version, require};
+use super::rules::{check_entry, check_inner, check_item};
 use crate::codec::{Decode, Encode, tagged};
 use crate::id::ChunkId;
-use crate::limits;
-use crate::path;
 use crate::time::Time;
 
 /// Totals below a node. They inform; nothing relies on them for safety.
@@ -278,34 +277,6 @@ impl Body for TreeLeaf {
     }
 }
 
-fn check_entry(entry: &Entry) -> Result<(), Flaw> {
-    require(path::is_safe_name(&entry.name), "an entry's name is not one")?;
-    require(entry.name.len() as u64 <= limits::NAME_BYTES_MAX, "an entry's name is too long")?;
-    require(entry.attributes.len() as u64 <= limits::ATTRIBUTES_MAX, "there are too many attributes")?;
-    if entry.extensions.iter().any(|extension| extension.tag & TAG_MUST_UNDERSTAND != 0) {
-        return Err(Flaw::Newer("an extension of an entry"));
-    }
-    require(entry.extensions.is_sorted_by(|a, b| a.tag < b.tag), "extensions are out of order")?;
-    let fits = match (&entry.content, entry.kind) {
-        (Content::Inline { bytes }, ENTRY_FILE) => bytes.len() as u64 <= limits::INLINE_BYTES_MAX,
-        (Content::Items { items }, ENTRY_FILE) => {
-            items.iter().try_for_each(check_item)?;
-            items.len() as u64 <= limits::ITEMS_DIRECT_MAX
-        }
-        (Content::List { .. }, ENTRY_FILE) | (Content::Tree { .. }, ENTRY_DIRECTORY) => true,
-        (Content::Link { target }, ENTRY_SYMLINK) => target.len() as u64 <= limits::LINK_BYTES_MAX,
-        (Content::Device { .. }, ENTRY_CHARACTER_DEVICE | ENTRY_BLOCK_DEVICE) => true,
-        (Content::None {}, ENTRY_FIFO) => true,
-        (_, kind) => kind == 0 || kind > ENTRY_BLOCK_DEVICE,
-    };
-    require(fits, "an entry's content does not fit its kind")
-}
-
-fn check_item(item: &Item) -> Result<(), Flaw> {
-    let long = matches!(item, Item::Chunk { length, .. } if u64::from(*length) > limits::CHUNK_BYTES_MAX);
-    require(!long && item.length() > 0, "an item's length is wrong")
-}
-
 /// A child of an inner node of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TreeChild {
@@ -338,11 +309,6 @@ impl Body for TreeInner {
     }
 }
 
-fn check_inner(height: u8, children: usize) -> Result<(), Flaw> {
-    require(height > 0 && u64::from(height) <= limits::NODE_HEIGHT_MAX, "a node's height is wrong")?;
-    require(children > 0, "an inner node has no children")
-}
-
 /// Body of a leaf of a chunk list.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ListLeaf {
@@ -357,6 +323,7 @@ impl Body for ListLeaf {
 
     fn check(&self) -> Result<(), Flaw> {
         check_row_version(self.row_version)?;
+        require(!self.items.is_empty(), "a leaf of a chunk list has no items")?;
         self.items.iter().try_for_each(check_item)
     }
 }

@@ -86,6 +86,7 @@ impl Keyring {
             root: Some(*self.root.expose()),
             repository_ledger_key: None,
             classes: Vec::new(),
+            ledger_keys: Vec::new(),
         }
     }
 

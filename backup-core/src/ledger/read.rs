@@ -15,6 +15,9 @@ use crate::limits::LEDGER_OBJECT_BYTES_MAX;
 use crate::pipeline::Workers;
 use crate::storage::Storage;
 
+/// What is said of an entry that its writer had no right to.
+pub(crate) const BEYOND_ENROLMENT: &str = "its writer's enrolment does not allow it; it is ignored";
+
 /// Something in the ledger that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
@@ -47,6 +50,11 @@ pub(crate) struct Ledger {
     pub(crate) heads: BTreeMap<WriterId, Head>,
     /// Writers all of whose enrolments are lost: their entries count only where their bodies open.
     pub(crate) orphaned: HashSet<WriterId>,
+    pub(crate) enrolments: HashMap<WriterId, Enrolment>,
+    /// Entries beyond their writer's enrolment, as far as that shows without a key: they stand in their chain, and say nothing.
+    pub(crate) refused: HashSet<EntryId>,
+    /// Something follows rules that this program does not know and must understand: it must not write.
+    pub(crate) unknown: Option<String>,
     pub(crate) objects: u64,
 }
 
@@ -68,13 +76,15 @@ pub(crate) fn load(
             Err(error) if error.is_damage() => {
                 ledger.problems.push(Problem { object: error.object().unwrap_or_default(), what: error.to_string() });
             }
+            Err(Error::Newer { object, what }) => ledger.note_newer(object, what),
             Err(error) => return Err(error),
         }
     }
     candidates.sort_by_key(|candidate| (candidate.entry.writer, candidate.entry.header.sequence, candidate.entry.id));
     candidates.dedup_by_key(|candidate| candidate.entry.id);
-    let enrolments = ledger.collect_enrolments(&candidates, admin_key);
-    ledger.verify_signatures(candidates, &enrolments, workers);
+    ledger.collect_enrolments(&candidates, admin_key);
+    ledger.verify_signatures(candidates, workers);
+    ledger.refuse();
     ledger.link();
     Ok(ledger)
 }
@@ -115,8 +125,13 @@ impl Ledger {
         self.problems.push(Problem { object, what: what.into() });
     }
 
-    fn collect_enrolments(&mut self, candidates: &[Candidate], admin_key: &[u8; 32]) -> HashMap<WriterId, Enrolment> {
-        let mut enrolments: HashMap<WriterId, Enrolment> = HashMap::new();
+    fn note_newer(&mut self, object: String, what: &'static str) {
+        self.problem(object.clone(), format!("{what} that this program does not know"));
+        self.unknown.get_or_insert(format!("{object}: {what}"));
+    }
+
+    /// Takes the enrolment of each writer: the one of its first entry that carries one, since all must be the same.
+    fn collect_enrolments(&mut self, candidates: &[Candidate], admin_key: &[u8; 32]) {
         for Candidate { entry, .. } in
             candidates.iter().filter(|candidate| !candidate.entry.header.enrolment.is_empty())
         {
@@ -124,26 +139,21 @@ impl Ledger {
                 Ok(enrolment)
                     if enrolment.writer == entry.writer && enrolment.repository == entry.header.repository =>
                 {
-                    let known = enrolments.entry(entry.writer).or_insert_with(|| enrolment.clone());
+                    let known = self.enrolments.entry(entry.writer).or_insert_with(|| enrolment.clone());
                     if *known != enrolment {
                         self.problem(entry.describe(), "the writer has two different enrolments");
                     }
                 }
                 Ok(_) => self.problem(entry.describe(), "the enrolment is another writer's"),
-                Err(Flaw::Malformed(what) | Flaw::Newer(what)) => self.problem(entry.describe(), what),
+                Err(Flaw::Malformed(what)) => self.problem(entry.describe(), what),
+                Err(Flaw::Newer(what)) => self.note_newer(entry.describe(), what),
             }
         }
-        enrolments
     }
 
-    fn verify_signatures(
-        &mut self,
-        candidates: Vec<Candidate>,
-        enrolments: &HashMap<WriterId, Enrolment>,
-        workers: &Workers,
-    ) {
+    fn verify_signatures(&mut self, candidates: Vec<Candidate>, workers: &Workers) {
         let verdicts = workers.map(candidates, |candidate| {
-            let enrolment = enrolments.get(&candidate.entry.writer);
+            let enrolment = self.enrolments.get(&candidate.entry.writer);
             let valid = enrolment
                 .map(|enrolment| verify(&enrolment.key, ENTRY_CONTEXT, &candidate.signed, &candidate.signature));
             (candidate.entry, valid)
@@ -159,6 +169,18 @@ impl Ledger {
                     self.entries.push(entry);
                 }
             }
+        }
+    }
+
+    /// Finds the entries that an enrolment's classes or time do not allow.
+    fn refuse(&mut self) {
+        let refused = self.entries.iter().filter(|entry| {
+            self.enrolments.get(&entry.writer).is_some_and(|enrolment| !enrolment.allows(&entry.header))
+        });
+        let refused: Vec<(EntryId, String)> = refused.map(|entry| (entry.id, entry.describe())).collect();
+        for (id, object) in refused {
+            self.refused.insert(id);
+            self.problem(object, BEYOND_ENROLMENT);
         }
     }
 

@@ -41,7 +41,7 @@ fn write_content(loader: &Loader<'_>, entry: &Entry, out: &mut dyn Write) -> Res
     while let Some(item) = items.next(loader)? {
         written += item.length();
         match item {
-            Item::Chunk { id, .. } => out.write_all(&loader.load(&id)?).map_err(failed)?,
+            Item::Chunk { id, length, .. } => out.write_all(&loader.load_item(&id, length)?).map_err(failed)?,
             Item::Inline { bytes } => out.write_all(&bytes).map_err(failed)?,
             Item::Hole { length } | Item::Zeros { length } => write_zeros(length, out)?,
         }
@@ -168,7 +168,7 @@ impl ContentReader<'_, '_> {
         self.place = 0;
         self.chunk.clear();
         match item {
-            Item::Chunk { id, .. } => self.chunk = self.loader.load(&id)?,
+            Item::Chunk { id, length, .. } => self.chunk = self.loader.load_item(&id, length)?,
             Item::Inline { bytes } => self.chunk = bytes,
             Item::Hole { length } | Item::Zeros { length } => self.zeros = length,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::format::bodies::{CheckBody, ClassBody, PeriodBody, VoidBody};
 use crate::format::constants::*;
+use crate::format::ledger::Enrolment;
 use crate::format::manifest::Manifest;
 use crate::format::name::{Area, Domain};
 use crate::format::record::{self, Flaw};
@@ -13,7 +14,7 @@ use crate::id::{EntryId, PackId, WriterId};
 use crate::index::Voids;
 use crate::keyring::Keyring;
 use crate::ledger::entry::Entry;
-use crate::ledger::read::{Ledger, Problem};
+use crate::ledger::read::{BEYOND_ENROLMENT, Ledger, Problem};
 use crate::pack::reader::PackPlace;
 use crate::pipeline::Workers;
 use crate::time::Time;
@@ -47,6 +48,8 @@ pub(crate) struct State {
 }
 
 enum Body {
+    /// It does not count, for this reason.
+    Refused(&'static str),
     Class(ClassBody),
     Period(PeriodBody),
     Snapshot(Box<Manifest>),
@@ -58,9 +61,12 @@ enum Body {
 impl State {
     /// Opens the bodies of all entries and folds them.
     pub(crate) fn fold(ledger: &Ledger, keyring: &Keyring, workers: &Workers) -> Self {
-        let mut state = Self { problems: ledger.problems.clone(), ..Self::default() };
-        let entries: Vec<&Entry> = ledger.entries.iter().collect();
-        let bodies = workers.map(entries, |entry| (entry, open(entry, keyring)));
+        let mut state = Self { problems: ledger.problems.clone(), unknown: ledger.unknown.clone(), ..Self::default() };
+        let mut entries: Vec<&Entry> =
+            ledger.entries.iter().filter(|entry| !ledger.refused.contains(&entry.id)).collect();
+        // Where entries speak of one thing, the later one counts, in whatever order their chains were read.
+        entries.sort_by_key(|entry| (entry.header.time, entry.id));
+        let bodies = workers.map(entries, |entry| (entry, open(entry, keyring, ledger.enrolments.get(&entry.writer))));
         for (entry, body) in bodies {
             match body {
                 Ok(body) => state.apply(entry, body),
@@ -103,13 +109,14 @@ impl State {
     }
 
     fn apply(&mut self, entry: &Entry, body: Body) {
+        if let Body::Refused(what) = body {
+            self.problems.push(Problem { object: entry.describe(), what: what.to_owned() });
+            return;
+        }
         self.add_packs(entry);
         match body {
             Body::Class(class) => drop(self.classes.insert(class.name.clone(), class)),
-            Body::Period(period) => {
-                let domain = Domain { class: period.class.clone(), period: period.period };
-                self.periods.insert(Arc::new(domain), period);
-            }
+            Body::Period(period) => self.apply_period(entry, period),
             Body::Snapshot(manifest) => {
                 self.snapshots.push(Snapshot { id: entry.id, writer: entry.writer, manifest: *manifest });
             }
@@ -124,7 +131,19 @@ impl State {
                     *time = entry.header.time.max(*time);
                 }
             }
-            Body::Other => {}
+            Body::Other | Body::Refused(_) => {}
+        }
+    }
+
+    /// Only the first entry of a period names its object: another object would be other keys for what is stored.
+    fn apply_period(&mut self, entry: &Entry, period: PeriodBody) {
+        let domain = Domain { class: period.class.clone(), period: period.period };
+        match self.periods.get(&domain) {
+            Some(known) if known.object != period.object => {
+                let what = "it names another object for a period that has one; it is ignored".to_owned();
+                self.problems.push(Problem { object: entry.describe(), what });
+            }
+            _ => drop(self.periods.insert(Arc::new(domain), period)),
         }
     }
 
@@ -142,10 +161,16 @@ impl State {
     }
 }
 
-fn open(entry: &Entry, keyring: &Keyring) -> Result<Body, Error> {
+fn open(entry: &Entry, keyring: &Keyring, enrolment: Option<&Enrolment>) -> Result<Body, Error> {
+    const OTHER_CLASS: Body = Body::Refused("its body is of another class than its header");
     let record = entry.open(keyring)?;
     let at = |flaw: Flaw| flaw.at(entry.describe());
-    Ok(match record::kind(&record) {
+    let kind = record::kind(&record);
+    if kind.is_some_and(|kind| enrolment.is_some_and(|enrolment| !enrolment.allows_kind(kind))) {
+        return Ok(Body::Refused(BEYOND_ENROLMENT));
+    }
+    let class = &entry.header.class;
+    let body = match kind {
         Some(RECORD_CLASS) => Body::Class(record::decode(&record).map_err(at)?),
         Some(RECORD_PERIOD) => Body::Period(record::decode(&record).map_err(at)?),
         Some(RECORD_SNAPSHOT) => Body::Snapshot(Box::new(record::decode(&record).map_err(at)?)),
@@ -153,5 +178,13 @@ fn open(entry: &Entry, keyring: &Keyring) -> Result<Body, Error> {
         Some(RECORD_CHECK) => Body::Check(record::decode(&record).map_err(at)?),
         Some(RECORD_ENROL | RECORD_CHECKPOINT | RECORD_RESTORE | RECORD_KEY) => Body::Other,
         _ => return Err(Error::Newer { object: entry.describe(), what: "a kind of entry" }),
+    };
+    Ok(match body {
+        Body::Period(period) if period.class != *class => OTHER_CLASS,
+        Body::Snapshot(manifest) if manifest.class != *class => OTHER_CLASS,
+        body => body,
     })
 }
+
+#[cfg(test)]
+mod tests;

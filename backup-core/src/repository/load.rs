@@ -57,6 +57,18 @@ impl<'a> Loader<'a> {
         Err(Error::ChunkLost { chunk: *id })
     }
 
+    /// Loads the chunk of an item, which must be as long as the item says.
+    ///
+    /// # Errors
+    /// As for [`Loader::load`]; [`Error::Damaged`] where the lengths differ.
+    pub(crate) fn load_item(&self, id: &ChunkId, length: u32) -> Result<Vec<u8>> {
+        let plaintext = self.load(id)?;
+        if plaintext.len() as u64 == u64::from(length) {
+            return Ok(plaintext);
+        }
+        Err(Error::damaged("a file's content", "a chunk is not as long as its item says"))
+    }
+
     /// Loads a chunk from one location, verified.
     pub(crate) fn load_at(&self, location: Location, id: &ChunkId) -> Result<Vec<u8>> {
         let pack = self.index.pack(location.pack);

@@ -38,8 +38,8 @@ pub(crate) type OwnedEntry = (Entry, Arc<Owners>);
 
 /// Yields the entries of one directory, in order.
 pub(crate) struct TreeEntries {
-    /// Nodes still to be read, the next one last, with the height each may have at most.
-    nodes: Vec<(ChunkId, u8)>,
+    /// Nodes still to be read, the next one last, with the height each must have; a root may have any.
+    nodes: Vec<(ChunkId, Option<u8>)>,
     leaf: std::vec::IntoIter<Entry>,
     owners: Arc<Owners>,
     last_name: Option<Vec<u8>>,
@@ -48,12 +48,7 @@ pub(crate) struct TreeEntries {
 impl TreeEntries {
     /// Begins at the root of a tree.
     pub(crate) fn new(root: ChunkId) -> Self {
-        Self {
-            nodes: vec![(root, NODE_HEIGHT_MAX as u8)],
-            leaf: Vec::new().into_iter(),
-            owners: Arc::default(),
-            last_name: None,
-        }
+        Self { nodes: vec![(root, None)], leaf: Vec::new().into_iter(), owners: Arc::default(), last_name: None }
     }
 
     /// The next entry; `None` at the end. After an error of damage, the entries behind the damaged node can still be had.
@@ -71,22 +66,32 @@ impl TreeEntries {
         }
     }
 
-    fn read(&mut self, loader: &Loader<'_>, id: ChunkId, height: u8) -> Result<()> {
+    fn read(&mut self, loader: &Loader<'_>, id: ChunkId, height: Option<u8>) -> Result<()> {
         let node = loader.load(&id)?;
         let at = |flaw: Flaw| flaw.at(format!("node {id}"));
         if record::kind(&node) == Some(RECORD_TREE_INNER) {
             let inner: TreeInner = record::decode(&node).map_err(at)?;
-            if inner.height > height {
-                return Err(Error::damaged(format!("node {id}"), "its height is wrong"));
-            }
-            self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, inner.height - 1)));
+            check_height(&id, height, inner.height)?;
+            self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, Some(inner.height - 1))));
             return Ok(());
         }
         let leaf: TreeLeaf = record::decode(&node).map_err(at)?;
+        check_height(&id, height, 0)?;
+        if height.is_some() && leaf.rows.is_empty() {
+            return Err(Error::damaged(format!("node {id}"), "it is empty and not a root"));
+        }
         self.owners = Arc::new(Owners { users: leaf.owners, groups: leaf.groups });
         self.leaf = leaf.rows.into_iter();
         Ok(())
     }
+}
+
+/// A child stands exactly one below its parent, a leaf at 0.
+fn check_height(id: &ChunkId, expected: Option<u8>, found: u8) -> Result<()> {
+    if expected.is_none_or(|expected| expected == found) {
+        return Ok(());
+    }
+    Err(Error::damaged(format!("node {id}"), "its height is wrong"))
 }
 
 /// Finds one entry of a directory by name, reading one path through its nodes.
@@ -113,7 +118,7 @@ pub(crate) fn find_entry(loader: &Loader<'_>, root: ChunkId, name: &[u8]) -> Res
 
 /// Yields the items of a file's content, in order.
 pub(crate) struct Items {
-    nodes: Vec<(ChunkId, u8)>,
+    nodes: Vec<(ChunkId, Option<u8>)>,
     leaf: std::vec::IntoIter<Item>,
 }
 
@@ -123,7 +128,7 @@ impl Items {
         let (nodes, items) = match content {
             Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes: bytes.clone() }]),
             Content::Items { items } => (Vec::new(), items.clone()),
-            Content::List { root, .. } => (vec![(*root, NODE_HEIGHT_MAX as u8)], Vec::new()),
+            Content::List { root, .. } => (vec![(*root, None)], Vec::new()),
             _ => (Vec::new(), Vec::new()),
         };
         Self { nodes, leaf: items.into_iter() }
@@ -140,12 +145,11 @@ impl Items {
             let at = |flaw: Flaw| flaw.at(format!("node {id}"));
             if record::kind(&node) == Some(RECORD_LIST_INNER) {
                 let inner: ListInner = record::decode(&node).map_err(at)?;
-                if inner.height > height {
-                    return Err(Error::damaged(format!("node {id}"), "its height is wrong"));
-                }
-                self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, inner.height - 1)));
+                check_height(&id, height, inner.height)?;
+                self.nodes.extend(inner.children.iter().rev().map(|child| (child.id, Some(inner.height - 1))));
             } else {
                 let leaf: ListLeaf = record::decode(&node).map_err(at)?;
+                check_height(&id, height, 0)?;
                 self.leaf = leaf.items.into_iter();
             }
         }
