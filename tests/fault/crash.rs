@@ -98,23 +98,30 @@ fn torn(before: &Objects, after: &Objects, mode: Mode) -> Option<String> {
 
 /// A tree that shares a part with the first, and needs several packs, a checkpoint and nodes.
 fn second_tree() -> Tree {
-    let tree = Tree::sample(7, 90_000);
-    let large = |part: u32| (0..60_000).map(|line| format!("{part} {line:08}\n")).collect::<String>().into_bytes();
-    let tree = (0..7).fold(tree, |tree, part| tree.with(&format!("parts/{part}"), large(part)));
-    tree.with("texts/deep/05.txt", b"changed ".repeat(50)).with("new/file", vec![3; 1000])
+    let large = crate::source::noise(99, 300_000);
+    let tree = Tree::sample(7, 90_000).with("large", large).with("new/file", vec![3; 1000]);
+    tree.with("texts/deep/05.txt", b"changed ".repeat(50))
 }
 
 fn sweep_backup(world: World) {
     let (start, tree) = (Start::new(world), second_tree());
-    let faults = Faults::new(Mode::Count);
-    let medium = medium_of(&start.objects);
+    start.sweep(Some(&tree), &|repository| backup(repository, &tree).map(drop));
+}
+
+#[test]
+fn a_backup_of_many_packs_can_stop_at_its_last_writes() {
+    let start = Start::new(World::lasting());
+    let part = |part: u32| (0..60_000).map(|line| format!("{part} {line:08}\n")).collect::<String>().into_bytes();
+    let tree = (0..7).fold(second_tree(), |tree, number| tree.with(&format!("parts/{number}"), part(number)));
+    let (medium, faults) = (medium_of(&start.objects), Faults::new(Mode::Count));
     let world = start.world.copied();
     backup(&mut world.open(&medium.clone().layer(faults.layer())).unwrap(), &tree).unwrap();
     let made: Vec<String> = objects(&medium).into_keys().filter(|name| !start.objects.contains_key(name)).collect();
     let count = |area: &str| made.iter().filter(|name| name.starts_with(area)).count();
-    assert!(count("packs/") >= 8 && count("meta/") >= 1, "{made:?}");
-    assert!(count("ledger/") >= 2 && count("index/") == 1, "{made:?}");
-    start.sweep(Some(&tree), &|repository| backup(repository, &tree).map(drop));
+    assert!(count("packs/") >= 8 && count("ledger/") >= 2 && count("index/") == 1, "{made:?}");
+    for mode in [Mode::Tear(faults.mutations()), Mode::StopFrom(faults.mutations() / 2)] {
+        start.crash(mode, Some(&tree), &|repository| backup(repository, &tree).map(drop));
+    }
 }
 
 #[test]

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod damage;
 #[path = "../kit/faulty.rs"]
 mod faulty;
+mod heal;
+mod init;
 mod source;
 mod storage;
 mod world;

@@ -156,7 +156,7 @@ fn copy_directory(from: &Path, to: &Path) {
 
 /// Backs a tree up, with a checkpoint after every few packs.
 pub(crate) fn backup(repository: &mut Repository, tree: &Tree) -> Result<EntryId> {
-    let options = BackupOptions::new().checkpoint_bytes(100_000);
+    let options = BackupOptions::new().checkpoint_bytes(50_000);
     Ok(repository.backup(tree, &options, &Silent)?.snapshot_id.unwrap())
 }
 
