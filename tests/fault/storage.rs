@@ -1,16 +1,13 @@
 //! Storage over a medium that fails: what is temporary is retried within bounds, what is not is told at once.
-#![allow(clippy::unwrap_used)]
-
-#[path = "../kit/faulty.rs"]
-mod faulty;
 
 use std::error::Error as _;
 
 use backup_core::progress::Cancel;
 use backup_core::storage::{Cache, Storage, StorageOptions};
 use backup_core::{Error, ErrorKind};
-use faulty::{Faults, Mode};
 use opendal::{Operator, services};
+
+use crate::faulty::{Faults, Mode};
 
 const NAME: &str = "packs/standard/aa/bb";
 

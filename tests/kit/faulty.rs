@@ -27,6 +27,8 @@ pub(crate) enum Mode {
     StopFrom(u64),
     /// The k-th, if it is a write, leaves half of its bytes and fails; all later ones fail without effect.
     Tear(u64),
+    /// The k-th works, and is reported as failed; later ones work. So does a connection end before the answer.
+    Unanswered(u64),
 }
 
 /// The state of faults, shared between a test and the layers it made.
@@ -46,6 +48,7 @@ enum Verdict {
     Proceed,
     Fail,
     Tear,
+    Unanswered,
 }
 
 impl Faults {
@@ -86,6 +89,7 @@ impl Faults {
             Mode::StopFrom(k) if ordinal >= k => Verdict::Fail,
             Mode::Tear(k) if ordinal == k => Verdict::Tear,
             Mode::Tear(k) if ordinal > k => Verdict::Fail,
+            Mode::Unanswered(k) if ordinal == k => Verdict::Unanswered,
             _ => Verdict::Proceed,
         }
     }
@@ -211,8 +215,9 @@ impl oio::Write for FaultWriter {
 
     async fn close(&mut self) -> Result<Metadata> {
         let whole: usize = self.parts.iter().map(Buffer::len).sum();
-        let (mut left, is_torn) = match self.faults.mutate() {
+        let (mut left, fails) = match self.faults.mutate() {
             Verdict::Proceed => (whole, false),
+            Verdict::Unanswered => (whole, true),
             Verdict::Tear => (whole / 2, true),
             Verdict::Fail => return Err(self.faults.error()),
         };
@@ -222,7 +227,7 @@ impl oio::Write for FaultWriter {
             left -= length;
         }
         let metadata = self.inner.close().await?;
-        if is_torn { Err(self.faults.error()) } else { Ok(metadata) }
+        if fails { Err(self.faults.error()) } else { Ok(metadata) }
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -241,6 +246,10 @@ impl oio::Delete for FaultDeleter {
     async fn delete<'a>(&'a mut self, path: &'a str, args: OpDelete) -> Result<()> {
         match self.faults.mutate() {
             Verdict::Proceed => self.inner.delete(path, args).await,
+            Verdict::Unanswered => {
+                self.inner.delete(path, args).await?;
+                Err(self.faults.error())
+            }
             Verdict::Fail | Verdict::Tear => Err(self.faults.error()),
         }
     }
