@@ -98,11 +98,7 @@ impl Chain {
         storage: &Storage,
     ) -> Result<(Self, TakenUp)> {
         let mut chain = Self::begin(keyring, directory, environment)?;
-        if let Some(pending) = chain.state.pending().cloned() {
-            storage.write(&pending.last.object, pending.bytes)?;
-            chain.state.complete()?;
-            chain.closed = pending.closes;
-        }
+        chain.send_pending(storage)?;
         let taken_up = match chain.state.last().cloned() {
             None => TakenUp::Enrolled,
             Some(last) => {
@@ -120,6 +116,17 @@ impl Chain {
             chain.enrol(storage)?;
         }
         Ok((chain, taken_up))
+    }
+
+    /// Sends an object again that was signed, and of which it is not known whether it arrived. The same bytes, so the chain cannot fork.
+    fn send_pending(&mut self, storage: &Storage) -> Result<()> {
+        let Some(pending) = self.state.pending().cloned() else { return Ok(()) };
+        storage.write(&pending.last.object, pending.bytes.clone())?;
+        self.state.complete()?;
+        let entries = ledger::split(&pending.bytes).map_err(|flaw| flaw.at(&pending.last.object))?;
+        self.committed.extend(entries.iter().map(Entry::from_raw));
+        self.closed = pending.closes;
+        Ok(())
     }
 
     /// Takes note of other chains' heads; the next entry names them as parents.
@@ -160,6 +167,10 @@ impl Chain {
 
     /// Writes entries as one object; a new writer's enrolment comes before them. Returns their ids.
     pub(crate) fn commit(&mut self, storage: &Storage, drafts: Vec<Draft>) -> Result<Vec<EntryId>> {
+        self.send_pending(storage)?;
+        if self.closed {
+            self.enrol(storage)?;
+        }
         let mut sequence = self.state.last().map_or(0, |last| last.sequence + 1);
         let first = sequence;
         let mut previous = self.state.last().map(|last| last.id);

@@ -106,6 +106,10 @@ fn load_object(storage: &Storage, repository: RepositoryId, name: &str) -> Resul
         }
     }
     let raw = split(&bytes).map_err(|flaw| flaw.at(name))?;
+    // What an `init` left that was cut off belongs to no repository here.
+    if raw.iter().all(|raw| raw.header.repository != repository) {
+        return Ok(Vec::new());
+    }
     let fits = |(i, raw): (u64, &RawEntry<'_>)| {
         raw.object.writer == writer && raw.header.repository == repository && raw.header.sequence == first + i
     };

@@ -174,7 +174,7 @@ fn rebuild(
         };
         let Some((entry, owners)) = next else {
             let level = levels.pop().expect("it was there just now");
-            let (id, sums) = level.builder.finish(saver, loader.index)?;
+            let (id, sums) = level.builder.finish(saver, loader)?;
             let (Some((mut entry, owners)), Some(parent)) = (level.entry, levels.last_mut()) else {
                 return Ok((sums.entries > 0).then_some((id, sums)));
             };
@@ -205,5 +205,5 @@ fn push(
     let name =
         |id: u32, name: Option<&str>| name.map(|name| std::sync::Arc::new(OwnerName { id, name: name.to_owned() }));
     let (user, group) = (name(entry.uid, owners.user(entry.uid)), name(entry.gid, owners.group(entry.gid)));
-    builder.push(entry, user, group, saver, loader.index)
+    builder.push(entry, user, group, saver, loader)
 }

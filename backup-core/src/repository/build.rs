@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::load::Loader;
 use super::save::Saver;
 use crate::error::Result;
 use crate::format::constants::ROW_VERSION;
@@ -11,7 +12,6 @@ use crate::format::tree::{
     Content, Entry, Item, ListChild, ListInner, ListLeaf, OwnerName, Sums, TreeChild, TreeInner, TreeLeaf,
 };
 use crate::id::ChunkId;
-use crate::index::Index;
 use crate::keyring::PeriodKeys;
 use crate::limits::{NODE_BYTES_TARGET, NODE_ROWS_MAX, NODE_ROWS_MIN};
 
@@ -84,7 +84,7 @@ fn is_full(rows: usize, at_boundary: bool) -> bool {
 struct Levels<C>(Vec<Vec<C>>);
 
 impl<C: Child> Levels<C> {
-    fn push(&mut self, mut level: usize, mut child: C, saver: &mut Saver, index: &Index) -> Result<()> {
+    fn push(&mut self, mut level: usize, mut child: C, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
         loop {
             if self.0.len() == level {
                 self.0.push(Vec::new());
@@ -94,22 +94,22 @@ impl<C: Child> Levels<C> {
             if !is_full(self.0[level].len(), ends) {
                 return Ok(());
             }
-            child = self.close(level, saver, index)?;
+            child = self.close(level, saver, loader)?;
             level += 1;
         }
     }
 
-    fn close(&mut self, level: usize, saver: &mut Saver, index: &Index) -> Result<C> {
+    fn close(&mut self, level: usize, saver: &mut Saver, loader: &Loader<'_>) -> Result<C> {
         let children = std::mem::take(&mut self.0[level]);
         let height = u8::try_from(level + 1).expect("32 children a node make few levels of any number of entries");
-        let id = saver.save_node(index, &C::encode_inner(height, &children))?;
+        let id = saver.save_node(loader, &C::encode_inner(height, &children))?;
         let mut sums = Sums::default();
         children.iter().for_each(|child| sums.add(child.sums()));
         Ok(C::above(&children, id, sums))
     }
 
     /// Closes all levels and returns the root.
-    fn finish(mut self, saver: &mut Saver, index: &Index) -> Result<(ChunkId, Sums)> {
+    fn finish(mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<(ChunkId, Sums)> {
         let mut level = 0;
         loop {
             let is_top = self.0[level + 1..].iter().all(Vec::is_empty);
@@ -117,8 +117,8 @@ impl<C: Child> Levels<C> {
                 return Ok((self.0[level][0].id(), *self.0[level][0].sums()));
             }
             if !self.0[level].is_empty() {
-                let child = self.close(level, saver, index)?;
-                self.push(level + 1, child, saver, index)?;
+                let child = self.close(level, saver, loader)?;
+                self.push(level + 1, child, saver, loader)?;
             }
             level += 1;
         }
@@ -156,11 +156,11 @@ impl TreeBuilder {
         user: Option<Arc<OwnerName>>,
         group: Option<Arc<OwnerName>>,
         saver: &mut Saver,
-        index: &Index,
+        loader: &Loader<'_>,
     ) -> Result<()> {
         let bytes = entry_bytes(&entry);
         if !self.leaf.rows.is_empty() && (self.bytes + bytes) as u64 > NODE_BYTES_TARGET {
-            self.end_leaf(saver, index)?;
+            self.end_leaf(saver, loader)?;
         }
         self.bytes += bytes;
         self.users.extend(user.map(|user| (user.id, user)));
@@ -171,31 +171,31 @@ impl TreeBuilder {
         let ends = saver.keys().ends_node(&entry.name);
         self.leaf.rows.push(entry);
         if is_full(self.leaf.rows.len(), ends) {
-            self.end_leaf(saver, index)?;
+            self.end_leaf(saver, loader)?;
         }
         Ok(())
     }
 
-    fn end_leaf(&mut self, saver: &mut Saver, index: &Index) -> Result<()> {
+    fn end_leaf(&mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
         let names = |names: &mut BTreeMap<u32, Arc<OwnerName>>| {
             std::mem::take(names).into_values().map(|name| (*name).clone()).collect()
         };
         self.leaf.owners = names(&mut self.users);
         self.leaf.groups = names(&mut self.groups);
-        let id = saver.save_node(index, &record::encode(&self.leaf))?;
+        let id = saver.save_node(loader, &record::encode(&self.leaf))?;
         let first_name = self.leaf.rows.first().map(|entry| entry.name.clone()).unwrap_or_default();
         self.leaf.rows.clear();
         self.bytes = 0;
         let child = TreeChild { first_name, id, sums: std::mem::take(&mut self.sums) };
-        self.levels.push(0, child, saver, index)
+        self.levels.push(0, child, saver, loader)
     }
 
     /// Ends the directory and returns what its entry holds.
-    pub(crate) fn finish(mut self, saver: &mut Saver, index: &Index) -> Result<(ChunkId, Sums)> {
+    pub(crate) fn finish(mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<(ChunkId, Sums)> {
         if !self.leaf.rows.is_empty() || self.levels.0.is_empty() {
-            self.end_leaf(saver, index)?;
+            self.end_leaf(saver, loader)?;
         }
-        self.levels.finish(saver, index)
+        self.levels.finish(saver, loader)
     }
 }
 
@@ -221,7 +221,7 @@ pub(crate) struct ListBuilder {
 
 impl ListBuilder {
     /// Adds the next item; neighbouring holes and neighbouring zeros become one.
-    pub(crate) fn push(&mut self, item: Item, saver: &mut Saver, index: &Index) -> Result<()> {
+    pub(crate) fn push(&mut self, item: Item, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
         self.sums.add(&Sums { entries: 0, plaintext_bytes: item.length(), decode_bytes: item.decode_bytes() });
         match (self.items.last_mut(), &item) {
             (Some(Item::Hole { length }), Item::Hole { length: more })
@@ -234,27 +234,27 @@ impl ListBuilder {
         let ends = matches!(&item, Item::Chunk { id, .. } if id.0[0] < 2);
         self.items.push(item);
         if is_full(self.items.len(), ends) {
-            self.end_leaf(saver, index)?;
+            self.end_leaf(saver, loader)?;
         }
         Ok(())
     }
 
-    fn end_leaf(&mut self, saver: &mut Saver, index: &Index) -> Result<()> {
+    fn end_leaf(&mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
         let items = std::mem::take(&mut self.items);
-        let id = saver.save_node(index, &record::encode(&ListLeaf { row_version: ROW_VERSION, items }))?;
+        let id = saver.save_node(loader, &record::encode(&ListLeaf { row_version: ROW_VERSION, items }))?;
         let child = ListChild { id, sums: std::mem::take(&mut self.sums) };
-        self.levels.get_or_insert_with(|| Levels(Vec::new())).push(0, child, saver, index)
+        self.levels.get_or_insert_with(|| Levels(Vec::new())).push(0, child, saver, loader)
     }
 
     /// Ends the file and returns its content.
-    pub(crate) fn finish(mut self, saver: &mut Saver, index: &Index) -> Result<Content> {
+    pub(crate) fn finish(mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<Content> {
         if self.levels.is_none() && self.items.len() <= ITEMS_DIRECT {
             return Ok(Content::Items { items: self.items });
         }
         if !self.items.is_empty() {
-            self.end_leaf(saver, index)?;
+            self.end_leaf(saver, loader)?;
         }
-        let (root, sums) = self.levels.expect("a leaf was ended").finish(saver, index)?;
+        let (root, sums) = self.levels.expect("a leaf was ended").finish(saver, loader)?;
         Ok(Content::List { root, sums })
     }
 }

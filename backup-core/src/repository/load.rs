@@ -37,6 +37,19 @@ impl<'a> Loader<'a> {
         lock(&self.bad).clone()
     }
 
+    /// Whether a chunk has a location that was not found bad, so that it need not be saved again.
+    pub(crate) fn relies_on(&self, prefix: &ChunkPrefix) -> bool {
+        let bad = lock(&self.bad);
+        if bad.is_empty() {
+            return self.index.contains(prefix);
+        }
+        self.index.locations(prefix).any(|location| {
+            let pack = self.index.pack(location.pack);
+            let frame = pack.table.row(location.row).map(|(_, frame, _)| frame);
+            frame.is_some_and(|frame| !bad.contains(pack.place.id, frame))
+        })
+    }
+
     /// Notes that a frame, or for `None` a whole pack, cannot be relied on.
     pub(crate) fn note_bad(&self, pack: PackId, frame: Option<u32>) {
         lock(&self.bad).add(pack, frame.map(|frame| [frame]));

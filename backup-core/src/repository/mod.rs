@@ -11,7 +11,7 @@ pub mod nodes;
 pub mod open;
 pub mod save;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -223,11 +223,17 @@ impl Repository {
 
     /// Records locations found bad, so that nobody relies on them and the next backup stores their chunks anew.
     pub(crate) fn void(&mut self, bad: &Voids, reason: &str) -> Result<()> {
-        let new = bad.without(&self.state.voids);
-        if new.is_empty() {
-            return Ok(());
+        if let Some(draft) = self.void_draft(bad, reason) {
+            self.commit(vec![draft], false)?;
+            self.apply_voids(bad);
         }
-        let row = |(pack, frames): (_, Option<&std::collections::BTreeSet<u32>>)| VoidRow {
+        Ok(())
+    }
+
+    /// The entry that records locations found bad; `None` where all of them are known.
+    pub(crate) fn void_draft(&self, bad: &Voids, reason: &str) -> Option<Draft> {
+        let new = bad.without(&self.state.voids);
+        let row = |(pack, frames): (_, Option<&BTreeSet<u32>>)| VoidRow {
             pack,
             frames: frames.map(|frames| frames.iter().copied().collect()).unwrap_or_default(),
             whole: frames.is_none(),
@@ -235,12 +241,18 @@ impl Repository {
         let mut voids: Vec<VoidRow> = new.iter().map(row).collect();
         voids.sort_by_key(|row| row.pack);
         let body = VoidBody { voids, reason: reason.to_owned() };
-        self.commit(vec![Draft::new("", record::encode(&body))], false)?;
-        for (pack, frames) in new.iter() {
+        (!new.is_empty()).then(|| Draft::new("", record::encode(&body)))
+    }
+
+    /// Takes locations that were recorded as bad out of what this process knows.
+    pub(crate) fn apply_voids(&mut self, bad: &Voids) {
+        if bad.without(&self.state.voids).is_empty() {
+            return;
+        }
+        for (pack, frames) in bad.iter() {
             self.state.voids.add(pack, frames.map(|frames| frames.iter().copied()));
         }
         self.index = OnceLock::new();
-        Ok(())
     }
 
     /// Makes entries that this process committed part of the ledger that it knows.

@@ -154,10 +154,7 @@ impl Repository {
             storage = storage.cached(cache.clone());
         }
         let body = read_repository(&storage)?;
-        let keyring = open_keyring(&storage, key)?;
-        if keyring.repository() != body.repository || keyring.admin_key() != body.admin_key {
-            return Err(Error::damaged(REPOSITORY, "it is another's: the keyring belongs to another repository"));
-        }
+        let keyring = open_keyring(&storage, key, &body)?;
         let workers = Arc::new(Workers::new(options.threads));
         let ledger = read::load(&storage, &workers, body.repository, &body.admin_key)?;
         let state = State::fold(&ledger, &keyring, &workers);
@@ -286,13 +283,19 @@ pub(crate) fn read_slots(storage: &Storage) -> Result<Vec<Result<RawSlot>>> {
     Ok(slots)
 }
 
-fn open_keyring(storage: &Storage, key: &Key) -> Result<Keyring> {
+/// Opens the first slot that the key fits. A slot of another repository, left by an `init` that was cut off, is passed over.
+fn open_keyring(storage: &Storage, key: &Key, body: &RepositoryBody) -> Result<Keyring> {
     let slots = read_slots(storage)?;
     let count = slots.len();
     let mut damage = None;
     for slot in slots {
         match slot.and_then(|slot| slot.open(key)) {
-            Ok(Some(keyring)) => return Ok(keyring),
+            Ok(Some(keyring)) if (keyring.repository(), keyring.admin_key()) == (body.repository, body.admin_key) => {
+                return Ok(keyring);
+            }
+            Ok(Some(_)) => {
+                damage = Some(Error::damaged(REPOSITORY, "it is another's: the keyring belongs to another repository"))
+            }
             Ok(None) => {}
             Err(error) if error.is_damage() || matches!(error, Error::Newer { .. }) => damage = Some(error),
             Err(error) => return Err(error),

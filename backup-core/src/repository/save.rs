@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Repository;
+use super::load::Loader;
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
 use crate::id::{ChunkId, ChunkPrefix, WriterId};
-use crate::index::Index;
 use crate::keyring::PeriodKeys;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PACK_CHUNKS_MAX};
 use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame, SealedFrame};
@@ -132,25 +132,25 @@ impl Saver {
     /// Saves a chunk of content that was named and tried already. Says whether it is new.
     pub(crate) fn save_content(
         &mut self,
-        index: &Index,
+        loader: &Loader<'_>,
         id: &ChunkId,
         plaintext: &[u8],
         incompressible: bool,
     ) -> Result<bool> {
         let stream = if incompressible { Which::Incompressible } else { Which::Content };
-        self.save(index, id, plaintext, stream)
+        self.save(loader, id, plaintext, stream)
     }
 
     /// Names and saves a node.
-    pub(crate) fn save_node(&mut self, index: &Index, record: &[u8]) -> Result<ChunkId> {
+    pub(crate) fn save_node(&mut self, loader: &Loader<'_>, record: &[u8]) -> Result<ChunkId> {
         let id = self.keys.node_id(record);
-        self.save(index, &id, record, Which::Nodes)?;
+        self.save(loader, &id, record, Which::Nodes)?;
         Ok(id)
     }
 
-    fn save(&mut self, index: &Index, id: &ChunkId, plaintext: &[u8], which: Which) -> Result<bool> {
+    fn save(&mut self, loader: &Loader<'_>, id: &ChunkId, plaintext: &[u8], which: Which) -> Result<bool> {
         let prefix = id.prefix();
-        if self.fresh.contains(&prefix) || index.contains(&prefix) {
+        if self.fresh.contains(&prefix) || loader.relies_on(&prefix) {
             return Ok(false);
         }
         self.fresh.insert(prefix);

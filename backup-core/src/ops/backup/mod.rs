@@ -26,6 +26,7 @@ use crate::ledger::chain::Draft;
 use crate::limits::{ENTRY_PACKS_MAX, WARNINGS_MAX};
 use crate::pack::reader::OpenPack;
 use crate::progress::{Progress, Stage, Warning};
+use crate::repository::load::Loader;
 use crate::repository::save::Saver;
 use crate::repository::{Repository, Snapshot};
 use crate::source::{Source, SourceKind};
@@ -78,11 +79,12 @@ impl Repository {
         };
         report.notes.extend(outcome.notes);
         if !options.dry_run {
-            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report)?;
+            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report, &outcome.bad)?;
             report.snapshot_id = Some(snapshot.id);
             report.counts = snapshot.manifest.counts;
             self.state.insert_snapshot(snapshot);
             self.adopt(packs);
+            self.apply_voids(&outcome.bad);
         }
         self.absorb_commits();
         report.requests = self.storage.counts().requests() - requests_before;
@@ -140,7 +142,8 @@ impl Repository {
             missing.add(place.id, None::<[u32; 0]>);
         }
         self.void(&missing, "missing from the storage's list")?;
-        let unreadable: Vec<_> = self.unreadable_packs()?.iter().map(|place| place.id).collect();
+        let unreadable: Vec<_> =
+            self.unreadable_packs()?.iter().filter(|place| *place.domain == *domain).map(|place| place.id).collect();
         let mut damaged = Voids::default();
         unreadable.into_iter().for_each(|pack| damaged.add(pack, None::<[u32; 0]>));
         self.void(&damaged, "the table cannot be read")
@@ -153,6 +156,8 @@ struct Outcome {
     counts: Counts,
     warnings: Vec<Warning>,
     notes: Vec<Warning>,
+    /// Locations of nodes of the parent that turned out bad.
+    bad: Voids,
 }
 
 /// One backup under way.
@@ -220,6 +225,7 @@ impl<'a> Run<'a> {
         kind: SourceKind,
         roots: Vec<Root>,
         report: &BackupReport,
+        bad: &Voids,
     ) -> Result<(Snapshot, Vec<OpenPack>)> {
         let warnings = self.save_warnings(&report.warnings)?;
         let mut packs = self.saver.flush()?;
@@ -239,7 +245,9 @@ impl<'a> Run<'a> {
             packs: packs.iter().map(|pack| pack.place.clone()).collect(),
             ..Draft::new(&self.options.class, record::encode(&manifest))
         };
-        let id = self.repository.commit(vec![draft], true)?[0];
+        let voids = self.repository.void_draft(bad, "found bad by a backup");
+        let ids = self.repository.commit(voids.into_iter().chain([draft]).collect(), true)?;
+        let id = *ids.last().expect("every draft gets an id");
         let writer = self.repository.writer();
         self.named.extend(packs);
         self.write_segments();
@@ -256,8 +264,8 @@ impl<'a> Run<'a> {
             message: warning.message.clone(),
         };
         let rows = warnings.iter().take(WARNINGS_MAX as usize).map(row).collect();
-        let index = self.repository.index()?;
-        self.saver.save_node(index, &record::encode(&Warnings { row_version: ROW_VERSION, rows })).map(Some)
+        let loader = Loader::new(self.repository)?;
+        self.saver.save_node(&loader, &record::encode(&Warnings { row_version: ROW_VERSION, rows })).map(Some)
     }
 
     fn manifest(&self, kind: SourceKind, roots: Vec<Root>, counts: Counts, warnings: Option<ChunkId>) -> Manifest {

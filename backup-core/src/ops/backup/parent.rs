@@ -93,7 +93,7 @@ pub(crate) fn is_whole(content: &Content, loader: &Loader<'_>) -> Result<bool> {
     let mut items = Items::new(content);
     loop {
         match items.next(loader) {
-            Ok(Some(Item::Chunk { id, .. })) if !loader.index.contains(&id.prefix()) => return Ok(false),
+            Ok(Some(Item::Chunk { id, .. })) if !loader.relies_on(&id.prefix()) => return Ok(false),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(true),
             Err(error) if error.is_damage() => return Ok(false),

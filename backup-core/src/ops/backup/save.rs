@@ -94,12 +94,12 @@ impl Walk<'_, '_> {
         }
         let Found { entry, owner, .. } = found;
         let (_, tree) = self.building.directories.last_mut().expect("entries come below a root");
-        tree.push(entry, owner.user, owner.group, &mut self.run.saver, self.loader.index)
+        tree.push(entry, owner.user, owner.group, &mut self.run.saver, &self.loader)
     }
 
     fn leave_directory(&mut self) -> Result<()> {
         let (found, tree) = self.building.directories.pop().expect("a directory is left after it was entered");
-        let (root, sums) = tree.finish(&mut self.run.saver, self.loader.index)?;
+        let (root, sums) = tree.finish(&mut self.run.saver, &self.loader)?;
         let Some(mut found) = found else { return Ok(()) };
         if self.building.directories.len() > 1 {
             let parent_length = self.building.path.len() - found.entry.name.len() - 1;
@@ -112,7 +112,7 @@ impl Walk<'_, '_> {
     pub(super) fn end_root(&mut self) -> Result<()> {
         let Some(path) = self.building.root.take() else { return Ok(()) };
         let (_, tree) = self.building.directories.pop().expect("a root's own tree is open until its end");
-        let (root, sums) = tree.finish(&mut self.run.saver, self.loader.index)?;
+        let (root, sums) = tree.finish(&mut self.run.saver, &self.loader)?;
         // A root of which nothing could be read is not in the snapshot; that was a warning.
         if sums.entries > 0 {
             self.building.roots.push(Root { path, root, sums });
@@ -146,7 +146,7 @@ impl Walk<'_, '_> {
             _ => {
                 let mut list = ListBuilder::default();
                 self.save_pieces(&mut list, &content.buffer, &content.pieces)?;
-                list.finish(&mut self.run.saver, self.loader.index)?
+                list.finish(&mut self.run.saver, &self.loader)?
             }
         };
         found.entry.content_hash = content.hash;
@@ -183,25 +183,25 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         };
-        found.entry.content = list.finish(&mut self.run.saver, self.loader.index)?;
+        found.entry.content = list.finish(&mut self.run.saver, &self.loader)?;
         found.entry.content_hash = hash;
         self.complete(found, finish)
     }
 
     fn save_pieces(&mut self, list: &mut ListBuilder, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
-        let (saver, index) = (&mut self.run.saver, self.loader.index);
+        let (saver, loader) = (&mut self.run.saver, &self.loader);
         for piece in pieces {
             let item = match *piece {
                 Piece::Zeros(length) => Item::Zeros { length },
                 Piece::Hole(length) => Item::Hole { length },
                 Piece::Inline { start, end } => Item::Inline { bytes: buffer[start..end].to_vec() },
                 Piece::Chunk { id, start, end, incompressible } => {
-                    saver.save_content(index, &id, &buffer[start..end], incompressible)?;
+                    saver.save_content(loader, &id, &buffer[start..end], incompressible)?;
                     let length = u32::try_from(end - start).expect("chunks are bounded by CHUNK_BYTES_MAX");
                     Item::Chunk { length, decode_bytes: length, id }
                 }
             };
-            list.push(item, saver, index)?;
+            list.push(item, saver, loader)?;
         }
         Ok(())
     }

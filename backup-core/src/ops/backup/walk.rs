@@ -98,8 +98,8 @@ impl<'r, 'a> Walk<'r, 'a> {
         self.counts.warnings = self.warnings.len() as u64;
         self.counts.new_chunks = self.run.saver.saved.new_chunks;
         self.counts.new_chunk_bytes = self.run.saver.saved.new_chunk_bytes;
-        let Self { building, counts, warnings, notes, .. } = self;
-        Ok(Outcome { roots: building.roots, counts, warnings, notes })
+        let Self { building, counts, warnings, notes, loader, .. } = self;
+        Ok(Outcome { roots: building.roots, counts, warnings, notes, bad: loader.bad() })
     }
 
     /// Finds the entry in the parent.
