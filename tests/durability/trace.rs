@@ -90,6 +90,7 @@ pub(crate) fn violations(calls: &[Call], repository: &str) -> Vec<String> {
     wrong
 }
 
-fn parent(path: &str) -> String {
+/// The directory that a path lies in.
+pub(crate) fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned()
 }
