@@ -4,6 +4,8 @@
 pub mod environment;
 pub mod error;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod keyring;
 pub mod ledger;

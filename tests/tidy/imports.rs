@@ -8,13 +8,14 @@ use crate::lexer::{code_only, find_words, leading_word, line, without_tests};
 use crate::tree::File;
 
 /// The top-level modules, layer by layer from the ground.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["id", "error", "limits", "path", "environment", "progress", "words", "time"],
     &["codec", "chunker", "compress", "crypto", "pipeline"],
     &["format", "storage"],
     &["pack", "index", "ledger", "keyring", "source", "target"],
     &["repository"],
     &["ops"],
+    &["fuzzing"],
 ];
 
 const SOURCES: &str = "backup-core/src/";

@@ -1,0 +1,4 @@
+//! Fuzzes the decoder `index` of `backup_core::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| backup_core::fuzzing::decode_any("index", bytes));
