@@ -1,0 +1,154 @@
+//! Operations of the library, each in a process of its own: [`run`] starts one and reads what it took, [`serve`] is that process.
+//!
+//! A task is a list of words; its answer is one line of `name=number` words on standard output.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use backup_core::Repository;
+use backup_core::environment::Environment;
+use backup_core::keyring::{Key, KeyFile};
+use backup_core::ops::backup::BackupOptions;
+use backup_core::ops::check::{CheckOptions, ReadData};
+use backup_core::ops::restore::RestoreOptions;
+use backup_core::progress::Silent;
+use backup_core::repository::RepositoryOptions;
+use backup_core::repository::open::InitOptions;
+use backup_core::source::files::Files;
+use backup_core::storage::{Counts, Storage, StorageOptions};
+
+const TASK: &str = "--holdfast-task";
+
+/// What a task took.
+#[derive(Clone, Debug, Default)]
+pub struct Took(HashMap<String, f64>);
+
+impl Took {
+    /// One of its numbers; 0 where it has none of that name.
+    pub fn get(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(0.0)
+    }
+}
+
+/// A repository of a bench, with its key beside it.
+#[derive(Clone, Debug)]
+pub struct Place(pub PathBuf);
+
+impl Place {
+    fn key_path(&self) -> PathBuf {
+        self.0.with_extension("key")
+    }
+
+    fn key(&self) -> Result<Key, Box<dyn Error>> {
+        Ok(Key::File(KeyFile::parse(&std::fs::read_to_string(self.key_path())?)?))
+    }
+
+    fn storage(&self) -> Result<Storage, Box<dyn Error>> {
+        Ok(Storage::from_uri(&self.0.to_string_lossy(), StorageOptions::new())?)
+    }
+
+    /// Makes the repository.
+    pub fn init(&self, options: &InitOptions) -> Result<Repository, Box<dyn Error>> {
+        let key = KeyFile::generate(&Environment::default());
+        std::fs::write(self.key_path(), key.to_text().as_bytes())?;
+        Ok(Repository::init(self.storage()?, &Key::File(key), options, self.options())?)
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Result<Repository, Box<dyn Error>> {
+        Ok(Repository::open(self.storage()?, &self.key()?, self.options())?)
+    }
+
+    /// Every opening with the same state, as one installation has it.
+    pub fn options(&self) -> RepositoryOptions {
+        RepositoryOptions::new().state_dir(self.0.with_extension("state"))
+    }
+
+    /// Removes repository, key and state.
+    pub fn remove(&self) -> std::io::Result<()> {
+        for path in [&self.0, &self.0.with_extension("state")] {
+            if path.exists() {
+                std::fs::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a task in a process of its own.
+pub fn run(words: &[&str]) -> Result<Took, Box<dyn Error>> {
+    let output = Command::new(std::env::current_exe()?).arg(TASK).args(words).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(format!("{words:?} failed: {}{}", text, String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
+    Ok(Took(pairs.filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?))).collect()))
+}
+
+/// Does the task that this process was started for, if it was, and prints what it took.
+pub fn serve() -> Result<bool, Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let Some(at) = arguments.iter().position(|argument| argument == TASK) else { return Ok(false) };
+    let words: Vec<&str> = arguments[at + 1..].iter().map(String::as_str).collect();
+    let memory = super::PeakMemory::start();
+    let start = Instant::now();
+    let (more, counts) = perform(&words)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (own, mapped) = memory.stop();
+    println!(
+        "seconds={seconds} own={own} mapped={mapped} requests={} read_bytes={} {more}",
+        counts.requests(),
+        counts.read_bytes
+    );
+    Ok(true)
+}
+
+fn perform(words: &[&str]) -> Result<(String, Counts), Box<dyn Error>> {
+    let [verb, repository, rest @ ..] = words else { return Err("a task has a verb and a repository".into()) };
+    let start = Instant::now();
+    let mut repository = Place(PathBuf::from(repository)).open()?;
+    let opened = start.elapsed().as_secs_f64();
+    let more = match (*verb, rest) {
+        ("backup", [tree, level]) => {
+            let source = Files::new([PathBuf::from(tree)])?;
+            let options = BackupOptions::new().level(level.parse()?);
+            let report = repository.backup(&source, &options, &Silent)?;
+            if !report.warnings.is_empty() {
+                return Err(format!("the backup had {} warnings", report.warnings.len()).into());
+            }
+            let counts = report.counts;
+            format!("source={} stored={} chunks={}", counts.source_bytes, counts.stored_bytes, counts.new_chunks)
+        }
+        ("restore", [target]) => {
+            let newest = repository.snapshots().last().ok_or("there is no snapshot")?.id;
+            let report = repository.restore(newest, None, Path::new(target), &RestoreOptions::new(), &Silent)?;
+            format!("restored={}", report.restored_bytes)
+        }
+        ("check", []) => {
+            let report = repository.check(&CheckOptions::new().read_data(ReadData::All), &Silent)?;
+            if !report.damage.is_empty() {
+                return Err("the check found damage".into());
+            }
+            format!("checked={}", report.read_bytes)
+        }
+        ("dump", paths) => {
+            let snapshot = repository.snapshots().last().ok_or("there is no snapshot")?.clone();
+            repository.count_chunks()?;
+            let before = repository.storage().counts();
+            let start = Instant::now();
+            for path in paths {
+                repository.dump(&snapshot, path.as_bytes(), &mut std::io::sink())?;
+            }
+            let fetched = repository.storage().counts().read_bytes - before.read_bytes;
+            format!("dump={} fetched={fetched}", start.elapsed().as_secs_f64())
+        }
+        ("index", []) => format!("chunks={}", repository.count_chunks()?),
+        _ => return Err(format!("unknown task {words:?}").into()),
+    };
+    let counts = repository.storage().counts();
+    Ok((format!("opened={opened} {more}"), counts))
+}
