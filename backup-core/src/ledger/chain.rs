@@ -95,11 +95,7 @@ impl Chain {
         storage: &Storage,
     ) -> Result<(Self, TakenUp)> {
         let mut chain = Self::begin(keyring, directory, environment)?;
-        if let Some(pending) = chain.state.pending().cloned() {
-            storage.write(&pending.last.object, pending.bytes)?;
-            chain.state.complete()?;
-            chain.closed = pending.closes;
-        }
+        chain.send_pending(storage)?;
         let taken_up = match chain.state.last().cloned() {
             None => TakenUp::Enrolled,
             Some(last) => {
@@ -148,6 +144,16 @@ impl Chain {
         }
         self.closed = false;
         self.commit(storage, Vec::new()).map(drop)
+    }
+
+    /// Sends again what was signed and may not have arrived: other bytes in its place would fork the chain.
+    pub(crate) fn send_pending(&mut self, storage: &Storage) -> Result<()> {
+        if let Some(pending) = self.state.pending().cloned() {
+            storage.write(&pending.last.object, pending.bytes)?;
+            self.state.complete()?;
+            self.closed = pending.closes;
+        }
+        Ok(())
     }
 
     /// Writes entries as one object; a new writer's enrolment comes before them. Returns their ids.
