@@ -48,6 +48,8 @@ pub(crate) struct Ledger {
     /// Writers all of whose enrolments are lost: their entries count only where their bodies open.
     pub(crate) orphaned: HashSet<WriterId>,
     pub(crate) objects: u64,
+    /// An object that needs a newer program: what it says is not known, so nothing may be written.
+    pub(crate) unknown: Option<String>,
 }
 
 /// Reads every object below `ledger/`.
@@ -68,6 +70,7 @@ pub(crate) fn load(
             Err(error) if error.is_damage() => {
                 ledger.problems.push(Problem { object: error.object().unwrap_or_default(), what: error.to_string() })
             }
+            Err(Error::Newer { object, what }) => drop(ledger.unknown.get_or_insert(format!("{object}: {what}"))),
             Err(error) => return Err(error),
         }
     }

@@ -58,7 +58,8 @@ enum Body {
 impl State {
     /// Opens the bodies of all entries and folds them.
     pub(crate) fn fold(ledger: &Ledger, keyring: &Keyring, workers: &Workers) -> Self {
-        let mut state = Self { problems: ledger.problems.clone(), ..Self::default() };
+        let (problems, unknown) = (ledger.problems.clone(), ledger.unknown.clone());
+        let mut state = Self { problems, unknown, ..Self::default() };
         let entries: Vec<&Entry> = ledger.entries.iter().collect();
         let bodies = workers.map(entries, |entry| (entry, open(entry, keyring)));
         for (entry, body) in bodies {
