@@ -9,7 +9,9 @@ use crate::kit::model_source::ModelSource;
 use crate::kit::world::{World, backup, made};
 
 fn source(number: u64) -> ModelSource {
-    ModelSource::new("/data").file("a", &crate::kit::noise(number, 1000))
+    let mut source = ModelSource::new("/data").file("a", &crate::kit::noise(number, 1000));
+    source.entry("a").inode = 100 + number;
+    source
 }
 
 fn verify(world: &World, with_key: bool, noted: &[backup_core::ledger::read::Head]) -> LedgerReport {

@@ -13,7 +13,9 @@ use crate::kit::noise;
 use crate::kit::world::{World, backup, check_clean, dump, made};
 
 fn source(root: &str, number: u64) -> ModelSource {
-    ModelSource::new(root).file("a", &noise(number, 500_000))
+    let mut source = ModelSource::new(root).file("a", &noise(number, 500_000));
+    source.entry("a").inode = 100 + number;
+    source
 }
 
 fn copy(from: &Path, to: &Path) {
