@@ -31,7 +31,7 @@ fn a_cancelled_backup_leaves_no_snapshot_and_the_next_one_stores_less() {
     assert_eq!((repository.snapshots().len(), repository.problems().count()), (0, 0));
     let report = backup(&mut repository, &source(40));
     assert_eq!(report.counts.files_new, 40);
-    assert!(report.counts.new_chunk_bytes < 30 << 20, "{:?}", report.counts);
+    assert!(report.counts.new_chunk_bytes < 38 << 20, "{:?}", report.counts);
     assert_eq!(dump(&repository, &made(&repository, &report), b"/data/007"), noise(7, 1 << 20));
     check_clean(&mut repository);
 }
@@ -41,7 +41,8 @@ fn checkpoints_come_after_bytes_and_after_time() {
     let entries = |options: BackupOptions| {
         let world = World::new();
         let mut repository = world.init_with(&small_packs(), world.options());
-        repository.backup(&source(20), &options, &Silent).unwrap();
+        // So much that packs have arrived long before the walk ends: only those can be named.
+        repository.backup(&source(64), &options, &Silent).unwrap();
         world.open().stats().unwrap().entries
     };
     let none = entries(BackupOptions::new());
