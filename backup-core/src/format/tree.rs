@@ -224,6 +224,11 @@ impl Entry {
         }
     }
 
+    /// Whether it may stand in a tree: readers refuse what does not pass.
+    pub(crate) fn check(&self) -> Result<(), Flaw> {
+        check_entry(self)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == ENTRY_DIRECTORY
@@ -273,7 +278,7 @@ impl Body for TreeLeaf {
         require(self.rows.is_sorted_by(|a, b| a.name < b.name), "entries are out of order")?;
         let by_id = |names: &[OwnerName]| names.is_sorted_by(|a, b| a.id < b.id);
         require(by_id(&self.owners) && by_id(&self.groups), "owners are out of order")?;
-        self.rows.iter().try_for_each(check_entry)
+        self.rows.iter().try_for_each(Entry::check)
     }
 }
 

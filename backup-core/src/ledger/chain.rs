@@ -119,7 +119,7 @@ impl Chain {
     }
 
     /// Sends an object again that was signed, and of which it is not known whether it arrived. The same bytes, so the chain cannot fork.
-    fn send_pending(&mut self, storage: &Storage) -> Result<()> {
+    pub(crate) fn send_pending(&mut self, storage: &Storage) -> Result<()> {
         let Some(pending) = self.state.pending().cloned() else { return Ok(()) };
         storage.write(&pending.last.object, pending.bytes.clone())?;
         self.state.complete()?;

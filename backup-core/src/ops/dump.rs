@@ -85,6 +85,7 @@ fn append(
     match &entry.content {
         Content::Link { target } => {
             let target = std::path::Path::new(std::ffi::OsStr::from_bytes(target));
+            header.set_size(0);
             archive.append_link(&mut header, name, target).map_err(failed)?;
             Ok(0)
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::load::Loader;
 use super::save::Saver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::constants::ROW_VERSION;
-use crate::format::record;
+use crate::format::record::{self, Flaw};
 use crate::format::tree::{
     Content, Entry, Item, ListChild, ListInner, ListLeaf, OwnerName, Sums, TreeChild, TreeInner, TreeLeaf,
 };
@@ -133,6 +133,7 @@ pub(crate) struct TreeBuilder {
     bytes: usize,
     sums: Sums,
     levels: Levels<TreeChild>,
+    last_name: Option<Vec<u8>>,
 }
 
 impl Default for TreeBuilder {
@@ -144,12 +145,16 @@ impl Default for TreeBuilder {
             bytes: 0,
             sums: Sums::default(),
             levels: Levels(Vec::new()),
+            last_name: None,
         }
     }
 }
 
 impl TreeBuilder {
     /// Adds the next entry.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what no reader would accept, such as names out of order: sources may be anybody's.
     pub(crate) fn push(
         &mut self,
         entry: Entry,
@@ -158,6 +163,7 @@ impl TreeBuilder {
         saver: &mut Saver,
         loader: &Loader<'_>,
     ) -> Result<()> {
+        self.require_acceptable(&entry)?;
         let bytes = entry_bytes(&entry);
         if !self.leaf.rows.is_empty() && (self.bytes + bytes) as u64 > NODE_BYTES_TARGET {
             self.end_leaf(saver, loader)?;
@@ -173,6 +179,22 @@ impl TreeBuilder {
         if is_full(self.leaf.rows.len(), ends) {
             self.end_leaf(saver, loader)?;
         }
+        Ok(())
+    }
+
+    fn require_acceptable(&mut self, entry: &Entry) -> Result<()> {
+        let refused = |what: &str| {
+            let name = crate::words::printable(&entry.name);
+            Err(Error::Input { what: format!("the source yields an entry {name} that cannot be stored: {what}") })
+        };
+        match entry.check() {
+            Err(Flaw::Malformed(what) | Flaw::Newer(what)) => return refused(what),
+            Ok(()) if self.last_name.as_ref().is_some_and(|last| *last >= entry.name) => {
+                return refused("names are out of order");
+            }
+            Ok(()) => {}
+        }
+        self.last_name = Some(entry.name.clone());
         Ok(())
     }
 

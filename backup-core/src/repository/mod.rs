@@ -184,8 +184,11 @@ impl Repository {
     pub(crate) fn take_up_chain(&self) -> Result<Option<Warning>> {
         self.require_writable()?;
         let mut slot = self.chain();
-        if slot.as_ref().is_some_and(|chain| !chain.is_closed()) {
-            return Ok(None);
+        if let Some(chain) = slot.as_mut() {
+            chain.send_pending(&self.storage)?;
+            if !chain.is_closed() {
+                return Ok(None);
+            }
         }
         let (chain, taken_up) = Chain::take_up(
             &self.keyring,

@@ -1,0 +1,22 @@
+//! What users do, one scenario a test, through the public interface of the library.
+//!
+//! Crashes at every step, damage, golden archives and the command line have tests of their own.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod cache;
+mod checkpoint;
+mod incremental;
+mod keys;
+mod large;
+mod ledger;
+mod looking;
+mod mishaps;
+mod newer;
+mod restore;
+mod round_trip;
+mod runtime;
+mod streams;
+mod writers;
