@@ -85,7 +85,6 @@ pub(crate) struct Index {
     lossy: bool,
 }
 
-
 impl Index {
     /// Reads the tables of all `places`, through segments where there are some, and indexes what is not void.
     pub(crate) fn load(
