@@ -56,7 +56,7 @@ fn place(fixture: &Fixture, bytes: &[u8], table_offset: u64, area: Area) -> Pack
 fn assemble(fixture: &Fixture, salt: [u8; 32], frames: &[(u8, u8, Vec<Row>, Vec<u8>)]) -> (Vec<u8>, TableBody, u64) {
     let header = ObjectHeader { kind: OBJECT_PACK, writer: fixture.writer, salt }.encode();
     let sealer: Sealer = fixture.keys.pack_sealer(&salt);
-    let (mut pack, mut table) = (header.to_vec(), TableBody::default());
+    let (mut pack, mut table) = (header.to_vec(), TableBody { row_version: ROW_VERSION, ..TableBody::default() });
     for (ordinal, (kind, encoding, rows, payloads)) in (0u64..).zip(frames) {
         let mut compressed = Vec::new();
         compress::compress(3, payloads, &mut compressed);
