@@ -67,6 +67,8 @@ mod chunker;
 mod codec;
 mod compress;
 mod crypto;
+#[cfg(test)]
+mod golden;
 mod index;
 mod pack;
 mod pipeline;

@@ -16,7 +16,7 @@ from Crypto.Cipher import ChaCha20_Poly1305
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-HEADER, TRAILER, SEAL = 96, 16, 32
+HEADER, TRAILER, SEAL = 96, 112, 32
 RECORD_BYTES_MAX, SMALL_OBJECT_BYTES_MAX, ENTRY_BYTES_MAX = 1 << 26, 1 << 20, 1 << 24
 LEDGER_OBJECT_BYTES_MAX = PACK_BYTES_MAX = INDEX_BYTES_MAX = 1 << 28
 PACK_CHUNKS_MAX, FRAME_PAYLOAD_BYTES_MAX, CHUNK_BYTES_MAX, PATCH_DEPTH_MAX = 1 << 20, 1 << 25, 1 << 24, 32
@@ -62,7 +62,7 @@ RECORDS = {
     1: ("RECORD_REPOSITORY", "repository id32, admin_key id32, created time"),
     2: ("RECORD_SLOT", "holder u8, argon2_memory_kib u32, argon2_passes u32, argon2_lanes u32, commitment id32, label text, created time"),
     3: ("RECORD_KEYRING", "role u8, repository id32, admin_key id32, root option<id32>, repository_ledger_key option<id32>, "
-        "classes list<{name text, key id32}>"),
+        "classes list<{name text, key id32}>, ledger_keys list<{name text, key id32}>"),
     4: ("RECORD_PERIOD_SECRETS", "data_key id32, content_id_key id32, tree_id_key id32, gear_key id32"),
     5: ("RECORD_ENTRY_HEADER", "repository id32, sequence u64, time time, previous_received option<time>, parents list<id32>, class text, "
         "last bool, domains list<{class text, period id16}>, packs_added list<pack>, "
@@ -71,7 +71,8 @@ RECORDS = {
         "valid_from option<time>, valid_until option<time>"),
     7: ("RECORD_TABLE", "row_version u16, frame_stored bytes, frame_payload bytes, frame_chunks bytes, frame_encoding bytes, "
         "frame_kind bytes, row_prefix bytes, row_payload bytes, row_depth bytes, patch_plain bytes, patch_base bytes"),
-    8: ("RECORD_INDEX", "row_version u16, packs list<{id id32, area u8, length u64, table_offset u64, table_length u32, table bytes}>"),
+    8: ("RECORD_INDEX", "row_version u16, packs list<{id id32, area u8, length u64, table_offset u64, table_length u32, "
+        "writer id16, salt id32, table bytes}>"),
     16: ("RECORD_TREE_LEAF", "row_version u16, owners list<{id u32, name text}>, groups list<{id u32, name text}>, rows list<entry>"),
     17: ("RECORD_TREE_INNER", "row_version u16, height u8, children list<{first_name bytes, id id32, sums sums}>"),
     18: ("RECORD_LIST_LEAF", "row_version u16, items list<item>"),
@@ -81,7 +82,7 @@ RECORDS = {
     33: ("RECORD_CLASS", "name text, description text, pad_bytes_min u32"),
     34: ("RECORD_PERIOD", "class text, period id16, object id32, starts time, ends option<time>, chunk_bytes_min u32, chunk_bytes_avg u32, "
          "chunk_bytes_max u32, mask_small u64, mask_large u64, frame_bytes u32, pack_bytes u32, page_group_bytes u32"),
-    35: ("RECORD_SNAPSHOT", "time time, zone_offset_seconds i32, host text, user text, program text, class text, period id16, tags list<text>, "
+    35: ("RECORD_SNAPSHOT", "time time, started time, zone_offset_seconds i32, host text, user text, program text, class text, period id16, tags list<text>, "
          "parent option<id32>, run id16, sources list<source>, counts counts, warnings option<id32>"),
     36: ("RECORD_CHECKPOINT", "run id16"),
     43: ("RECORD_VOID", "voids list<{pack id32, frames list<u32>, whole bool}>, reason text"),
@@ -95,7 +96,7 @@ FIELD_MAX = {
     "entry.name": 4096, "entry.attributes": 4096, "content.1.bytes": 4096, "content.2.items": 64, "content.5.bytes": 65536,
     "item.4.bytes": 4096, "RECORD_TREE_INNER.children.first_name": 4096, "source.roots": 4096, "source.roots.path": 65536,
     "RECORD_WARNINGS.rows": 10000, "RECORD_WARNINGS.rows.path": 65536, "RECORD_SNAPSHOT.tags": 256,
-    "RECORD_ENTRY_HEADER.parents": 4096, "RECORD_ENTRY_HEADER.packs_added": 4096, "RECORD_KEYRING.classes": 1024,
+    "RECORD_ENTRY_HEADER.parents": 4096, "RECORD_ENTRY_HEADER.packs_added": 4096, "RECORD_KEYRING.classes": 1024, "RECORD_KEYRING.ledger_keys": 1024,
 }
 NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "i32": "<i"}
 FIXED = {"id16": 16, "id32": 32}
@@ -262,7 +263,7 @@ def validate(name, fields):
             class_name(named["class"])
         for pack in fields["packs_added"] + fields["packs_deleted"]:
             need(pack["domain"] < len(fields["domains"]) and pack["area"] in AREAS, "a pack's domain or area is unknown")
-        need(bool(fields["enrolment"]) == (fields["sequence"] == 0), "the enrolment stands at the wrong sequence")
+        need(fields["enrolment"] or fields["sequence"], "the first entry has no enrolment")
     elif name == "RECORD_CLASS":
         class_name(fields["name"])
         need(fields["pad_bytes_min"] <= 1 << 20, "a class pads too much")

@@ -141,9 +141,9 @@ class Pack:
     def __init__(self, data, data_key, read=None):
         need(f.HEADER + f.TRAILER <= len(data) <= f.PACK_BYTES_MAX, "a pack's length is outside of the limits")
         header = f.header_decode(data, f.OBJECT_PACK)
-        self.table_length, zero, magic = struct.unpack("<II8s", data[-f.TRAILER:])
+        again, self.table_length, zero, magic = struct.unpack("<96sII8s", data[-f.TRAILER:])
         self.table_offset = len(data) - f.TRAILER - self.table_length
-        need(magic == b"HOLDFAST" and zero == 0 and self.table_offset >= f.HEADER, "a pack's trailer is malformed")
+        need(again == header.bytes and magic == b"HOLDFAST" and zero == 0 and self.table_offset >= f.HEADER, "a pack's trailer is malformed")
         self.id, self.length, self.writer = H(data), len(data), header.writer
         self.header, self.key = header.bytes, DK("pack key", data_key + header.salt)
         self.read = read or (lambda offset, length: data[offset:offset + length])

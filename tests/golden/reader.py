@@ -54,6 +54,7 @@ import vectors as golden
 from holdfast_format import DK, H, Bad, Unknown, need
 from restore import Restore, say
 
+
 def load(path, maximum):
     need(path.stat().st_size <= maximum, f"{path} is too large")
     return path.read_bytes()
@@ -168,8 +169,8 @@ class Repository:
             by_sequence.setdefault(entry.fields["sequence"], []).append(entry)
         need(0 in by_sequence, f"the chain of {writer.hex()} has a gap at its beginning")
         try:
-            enrolments = [self.enrolment(entry) for entry in by_sequence[0]]
-            need(all(e["key"] == enrolments[0]["key"] for e in enrolments), "it has two keys")
+            enrolments = [self.enrolment(entry) for entry in chain if entry.fields["enrolment"]]
+            need(all(enrolment == enrolments[0] for enrolment in enrolments), "it has two that differ")
         except Bad as error:
             say(f"the chain of {writer.hex()} does not count, its enrolment is refused: {error}")
             return None
@@ -188,7 +189,7 @@ class Repository:
         return enrolments[0]
 
     def enrolment(self, entry):
-        """The enrolment in the first entry of a chain, for that chain."""
+        """The enrolment in an entry of a chain, for that chain."""
         enrolment = o.enrolment_decode(entry.fields["enrolment"], self.fields["admin_key"])
         need(enrolment["writer"] == entry.writer, "it is of another writer")
         need(enrolment["repository"] == self.fields["repository"], "it is of another repository")

@@ -52,7 +52,8 @@ def slot_object(holder=2, secret=KEY, parameters=(0, 0, 0), repository=REPOSITOR
     slot = dict(zip(("argon2_memory_kib", "argon2_passes", "argon2_lanes"), parameters))
     slot |= {"holder": holder, "commitment": DK("slot commitment", secret + salt), "label": "test", "created": TIME}
     data = f.header_encode(f.OBJECT_SLOT, salt=salt) + with_length(f.record_encode("RECORD_SLOT", slot))
-    keyring = {"role": 1, "repository": repository, "admin_key": f.admin_key(ROOT), "root": ROOT, "repository_ledger_key": None, "classes": []}
+    keyring = {"role": 1, "repository": repository, "admin_key": f.admin_key(ROOT), "root": ROOT, "repository_ledger_key": None, "classes": [],
+               "ledger_keys": []}
     record = padded_record(f.record_encode("RECORD_KEYRING", keyring), f.ZSTD)
     return data + f.seal(DK("slot key", secret + salt), data, 0, record)
 
@@ -77,13 +78,13 @@ def pack_object(frames, salt):
                 columns["patch_plain"] += struct.pack("<I", plain)
                 columns["patch_base"] += base[:16]
     table = f.seal(key, header, o.TABLE_ORDINAL, padded_record(f.record_encode("RECORD_TABLE", columns | {"row_version": 1})))
-    return data + table + struct.pack("<II8s", len(table), 0, b"HOLDFAST")
+    return data + table + header + struct.pack("<II8s", len(table), 0, b"HOLDFAST")
 
 
-def entry_object(sequence, parents, kind, body, packs=(), class_="", key=WRITER_KEY, kinds=()):
+def entry_object(sequence, parents, kind, body, packs=(), class_="", key=WRITER_KEY, kinds=(), enrolled=False):
     ledger_key = DK("class ledger key", CLASS_KEY) if class_ else DK("repository ledger key", ROOT)
     enrolment = b""
-    if sequence == 0:
+    if sequence == 0 or enrolled:
         fields = {"repository": REPOSITORY, "writer": WRITER, "key": WRITER_KEY.public_key().public_bytes_raw(), "role": 2,
                   "kinds": list(kinds), "classes": [], "valid_from": None, "valid_until": None}
         record = f.record_encode("RECORD_ENROLMENT", fields)
@@ -155,7 +156,7 @@ class Writer:
         body = dict.fromkeys(names, 0) | {"class": "default", "period": PERIOD, "object": H(period), "starts": TIME, "ends": None}
         body |= {"chunk_bytes_min": 64, "chunk_bytes_avg": 128, "chunk_bytes_max": 256}
         second = entry_object(1, [H(first)], "RECORD_PERIOD", body, class_="default")
-        manifest = {"time": TIME, "zone_offset_seconds": 3600, "host": "h", "user": "u", "program": "p", "class": "default", "period": PERIOD,
+        manifest = {"time": TIME, "started": TIME, "zone_offset_seconds": 3600, "host": "h", "user": "u", "program": "p", "class": "default", "period": PERIOD,
                     "tags": ["a", "b"], "parent": None, "run": b"r" * 16, "warnings": warnings,
                     "sources": [{"kind": 1, "roots": [{"path": b"/srv/data", "root": root, "sums": SUMS}]}],
                     "counts": {name: 0 for name, _ in f.split_fields(f.ALIASES["counts"])}}
@@ -174,7 +175,7 @@ class Writer:
         data = pack_object(frames, salt)
         objects[f"{f.AREAS[area]}/{domain}/{H(data).hex()}"] = data
         length = struct.unpack_from("<I", data, len(data) - 16)[0]
-        return {"domain": 0, "area": area, "id": H(data), "length": len(data), "table_offset": len(data) - 16 - length, "table_length": length}
+        return {"domain": 0, "area": area, "id": H(data), "length": len(data), "table_offset": len(data) - f.TRAILER - length, "table_length": length}
 
 
 def flip(data, at):
@@ -237,6 +238,18 @@ class Repositories(unittest.TestCase):
             objects[f"keys/{H(slot).hex()}"] = slot
         with self.assertRaisesRegex(Bad, "another repository"):
             self.restore(change)
+
+    def test_an_enrolment_that_is_repeated_must_be_the_same(self):
+        def again(kinds):
+            def change(objects):
+                before = next(data for name, data in objects.items() if "/0000000000000002-" in name)
+                entry = entry_object(3, [H(before)], "RECORD_CHECKPOINT", {"run": PERIOD}, kinds=kinds, enrolled=True)
+                objects[f"ledger/{WRITER.hex()}/{3:016x}-{H(entry).hex()}"] = entry
+            return change
+        self.restore(again([]))
+        self.folder.cleanup()
+        with self.assertRaisesRegex(Bad, "no snapshot"):
+            self.restore(again([36]))
 
     def test_entries_beyond_the_enrolment_are_ignored(self):
         with self.assertRaisesRegex(Bad, "no snapshot"):
@@ -313,6 +326,12 @@ class Pieces(unittest.TestCase):
         self.assertEqual(o.slot_decode(data, passphrase=b"pass")[1]["root"], ROOT)
         self.assertIsNone(o.slot_decode(data, passphrase=b"other")[1])
         self.refused(o.slot_decode, slot_object(1, secret, (65536, 65, 1)), None, b"pass")
+
+    def test_a_trailer_that_does_not_repeat_the_header_is_refused(self):
+        chunk = KH(SECRETS["content_id_key"], b"x")
+        data = pack_object([(1, f.RAW, [(chunk, b"x", 0, 1, None)])], b"1" * 32)
+        for at in (1, 9, 20, 60, 111, 112):
+            self.refused(o.Pack, flip(data, len(data) - at), SECRETS["data_key"])
 
     def test_tables_whose_sums_disagree_are_refused(self):
         chunk = KH(SECRETS["content_id_key"], b"x")

@@ -35,7 +35,7 @@ def pack_sections():
     chunks = zip(ids + [node], (1, 1, 2), (0, 0, 1), (0, 1, 0), (plain, other, b"node"))
     chunks = [dict(zip(("id", "kind", "frame", "depth", "plaintext"), chunk)) for chunk in chunks]
     packs = t.SECRETS | named | {"hex": data, "writer": t.WRITER, "chunks": chunks}
-    row = named | {"area": 1, "length": pack.length, "table": f.record_encode("RECORD_TABLE", pack.record)}
+    row = named | {"area": 1, "length": pack.length, "writer": t.WRITER, "salt": b"1" * 32, "table": f.record_encode("RECORD_TABLE", pack.record)}
     fields, header = {"row_version": 1, "packs": [row]}, f.header_encode(f.OBJECT_INDEX, t.WRITER, b"i" * 32)
     plain = t.padded_record(f.record_encode("RECORD_INDEX", fields))
     segment = header + f.seal(DK("index key", t.SECRETS["data_key"] + b"i" * 32), header, 0, plain)

@@ -127,7 +127,7 @@ def check_records(v):
 
 def check_key_files(v):
     same(o.key_file_decode(v["text"]), v["key"], "key")
-    lines = [line for line in v["text"].splitlines() if line and not line.startswith("#")]
+    lines = [line.strip() for line in v["text"].splitlines() if line.strip() and not line.startswith("#")]
     same(o.key_file_encode(raw(v, "key")), lines[0].lower(), "text")
 
 

@@ -47,6 +47,8 @@ pub(crate) struct Saver {
     frames: Ordered<(Area, u64, SealedFrame)>,
     uploads: Ordered<Result<OpenPack>>,
     written: Vec<OpenPack>,
+    /// Whether something was saved that no flush has returned yet.
+    unflushed: bool,
     pub(crate) saved: Saved,
 }
 
@@ -120,6 +122,7 @@ impl Saver {
             frames: Ordered::new(under_way),
             uploads: Ordered::new(UPLOADS_MAX),
             written: Vec::new(),
+            unflushed: false,
             saved: Saved::default(),
         }
     }
@@ -155,6 +158,7 @@ impl Saver {
         }
         self.fresh.insert(prefix);
         self.saved.new_chunks += 1;
+        self.unflushed = true;
         self.saved.new_chunk_bytes += plaintext.len() as u64;
         if self.dry_run {
             return Ok(true);
@@ -284,7 +288,13 @@ impl Saver {
         while let Some(result) = self.uploads.next() {
             self.arrived(result?);
         }
+        self.unflushed = false;
         Ok(std::mem::take(&mut self.written))
+    }
+
+    /// Whether a flush would return something.
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed
     }
 
     /// Bytes of packs stored since the last flush.

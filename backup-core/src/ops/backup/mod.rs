@@ -191,13 +191,12 @@ impl<'a> Run<'a> {
 
     /// Names the packs so far in an entry, if it is time.
     fn checkpoint_if_due(&mut self) -> Result<()> {
-        let bytes = self.saver.unnamed_bytes();
-        if bytes == 0 || self.options.dry_run {
+        if !self.saver.is_unflushed() || self.options.dry_run {
             return Ok(());
         }
         let now = self.repository.environment().now();
         let late = now.seconds_apart(self.checkpointed) >= self.options.checkpoint_seconds;
-        if bytes < self.options.checkpoint_bytes && !late {
+        if !late && self.saver.unnamed_bytes() < self.options.checkpoint_bytes {
             return Ok(());
         }
         self.checkpointed = now;
