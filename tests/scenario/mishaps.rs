@@ -87,7 +87,7 @@ fn a_directory_without_permission_is_a_warning() {
         return skip("the superuser may read everything");
     }
     fs::create_dir(directory.path().join("closed")).unwrap();
-    fs::set_permissions(directory.path().join("closed"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(directory.path().join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
     let mut repository = World::new().init();
     let report = backup(&mut repository, &Files::new([directory.path().to_owned()]).unwrap());
     assert_eq!(warned(&report), [("unreadable", directory.path().join("closed").as_os_str().as_bytes().to_vec())]);
