@@ -8,27 +8,27 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// The kinds of corpora, in the order in which they are measured.
-pub const NAMES: [&str; 5] = ["source", "large", "random", "zeros", "mixed"];
+pub(crate) const NAMES: [&str; 5] = ["source", "large", "random", "zeros", "mixed"];
 
 /// A directory to be backed up.
-pub struct Corpus {
+pub(crate) struct Corpus {
     /// One of [`NAMES`], or `tree`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// A small fast generator (SplitMix64): seeded, and good enough to be incompressible.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// Begins a sequence.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -37,12 +37,12 @@ impl Random {
     }
 
     /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Fills a buffer with incompressible bytes.
-    pub fn fill(&mut self, buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         for part in buffer.chunks_mut(8) {
             let bytes = self.next().to_le_bytes();
             part.copy_from_slice(&bytes[..part.len()]);
@@ -51,7 +51,7 @@ impl Random {
 }
 
 /// Makes every corpus below `directory`, or takes the real tree that was asked for. `bytes` is the size of each.
-pub fn make_all(directory: &Path, bytes: u64) -> io::Result<Vec<Corpus>> {
+pub(crate) fn make_all(directory: &Path, bytes: u64) -> io::Result<Vec<Corpus>> {
     if let Some(tree) = std::env::var_os("HOLDFAST_BENCH_TREE") {
         return Ok(vec![Corpus { name: "tree", path: fs::canonicalize(tree)? }]);
     }
@@ -65,7 +65,7 @@ pub fn make_all(directory: &Path, bytes: u64) -> io::Result<Vec<Corpus>> {
 }
 
 /// Makes one corpus of about so many bytes.
-pub fn make(name: &str, directory: &Path, bytes: u64) -> io::Result<()> {
+pub(crate) fn make(name: &str, directory: &Path, bytes: u64) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     match name {
         "source" => source_tree(directory, bytes, 1),
@@ -83,7 +83,7 @@ pub fn make(name: &str, directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 /// Changes a corpus as a day of work does: one file in fifty of a source tree, one block in a hundred of a large file with a short insertion before each tenth of these.
-pub fn change(corpus: &Corpus, bytes: u64) -> io::Result<()> {
+pub(crate) fn change(corpus: &Corpus, bytes: u64) -> io::Result<()> {
     match corpus.name {
         "source" => source_changes(&corpus.path, 1),
         "large" => large_file(&corpus.path.join("large.img"), bytes, 1),

@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 const TRIAL_BYTES: usize = 4096;
 
 /// The bytes of a corpus in memory, and what of them must be compressed and sealed.
-pub struct Bytes {
+pub(crate) struct Bytes {
     files: Vec<(PathBuf, Range<usize>)>,
     data: Vec<u8>,
     frames: Vec<Frame>,
@@ -31,7 +31,7 @@ struct Frame {
 
 impl Bytes {
     /// Reads a corpus. Frames of zeros are left out, as the library stores none; whether a frame compresses is tried in its middle.
-    pub fn load(directory: &Path) -> std::io::Result<Self> {
+    pub(crate) fn load(directory: &Path) -> std::io::Result<Self> {
         let mut data = Vec::new();
         let mut files = Vec::new();
         for path in super::files_below(directory)? {
@@ -46,22 +46,22 @@ impl Bytes {
     }
 
     /// All bytes, zeros included.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.data.len() as u64
     }
 
     /// How many files they come from.
-    pub fn count_files(&self) -> usize {
+    pub(crate) fn count_files(&self) -> usize {
         self.files.len()
     }
 
     /// Bytes in frames that are compressed.
-    pub fn compressible(&self) -> u64 {
+    pub(crate) fn compressible(&self) -> u64 {
         self.frames.iter().filter(|frame| frame.is_compressible).map(|frame| frame.range.len() as u64).sum()
     }
 
     /// Bytes that are not zeros.
-    pub fn solid(&self) -> u64 {
+    pub(crate) fn solid(&self) -> u64 {
         self.frames.iter().map(|frame| frame.range.len() as u64).sum()
     }
 }
@@ -74,52 +74,52 @@ fn compresses(frame: &[u8]) -> bool {
 
 /// Seconds that each kernel took over the bytes of one corpus.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seconds {
+pub(crate) struct Seconds {
     /// Looking up every file.
-    pub stat: f64,
+    pub(crate) stat: f64,
     /// Reading every file from the page cache.
-    pub read: f64,
+    pub(crate) read: f64,
     /// Copying within memory.
-    pub copy: f64,
+    pub(crate) copy: f64,
     /// FastCDC.
-    pub cut: f64,
+    pub(crate) cut: f64,
     /// Keyed BLAKE3 over pieces of 64 KiB.
-    pub name: f64,
+    pub(crate) name: f64,
     /// zstd level 1 over frames that compress.
     pub compress_1: f64,
     /// zstd level 3 over frames that compress.
     pub compress_3: f64,
     /// XChaCha20-Poly1305 over all that is stored after level 3.
-    pub seal: f64,
+    pub(crate) seal: f64,
     /// Plain BLAKE3 over all that is stored.
-    pub pack: f64,
+    pub(crate) pack: f64,
     /// Decompression of it.
-    pub decompress: f64,
+    pub(crate) decompress: f64,
     /// Writing every file into memory.
-    pub write: f64,
+    pub(crate) write: f64,
     /// Bytes after level 3.
-    pub stored: f64,
+    pub(crate) stored: f64,
 }
 
 impl Seconds {
     /// What a first backup cannot do without: what is stored is hashed twice, for nonces and for names of packs.
-    pub fn backup(&self) -> f64 {
+    pub(crate) fn backup(&self) -> f64 {
         self.read + self.cut + self.name + self.compress_3 + self.seal + 2.0 * self.pack
     }
 
     /// What a restore cannot do without; opening costs what sealing does.
-    pub fn restore(&self) -> f64 {
+    pub(crate) fn restore(&self) -> f64 {
         self.seal + self.decompress + self.name + self.write
     }
 
     /// What a check that reads everything cannot do without.
-    pub fn check(&self) -> f64 {
+    pub(crate) fn check(&self) -> f64 {
         self.pack + self.seal + self.decompress + self.name
     }
 }
 
 /// Runs every kernel over all bytes on so many threads.
-pub fn measure(bytes: &Bytes, threads: usize) -> std::io::Result<Seconds> {
+pub(crate) fn measure(bytes: &Bytes, threads: usize) -> std::io::Result<Seconds> {
     let data = &bytes.data;
     let plain = |frame: &Frame| data[frame.range.clone()].to_vec();
     let packed = Mutex::new(Vec::new());

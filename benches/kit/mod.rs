@@ -3,8 +3,8 @@
 //! Every operation runs in a process of its own, so that its peak of memory is its own; the bench calls itself with the task as its arguments.
 #![allow(dead_code, reason = "each bench uses its part")]
 
-pub mod kernels;
-pub mod tasks;
+pub(crate) mod kernels;
+pub(crate) mod tasks;
 
 use std::fs;
 use std::io;
@@ -14,28 +14,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// MiB of a number of bytes.
-pub fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
 /// Whether this is no measurement: `cargo test --benches` only looks whether the benches run.
-pub fn is_trial() -> bool {
+pub(crate) fn is_trial() -> bool {
     !std::env::args().any(|argument| argument == "--bench")
 }
 
 /// Repetitions of everything that is timed.
-pub fn runs() -> usize {
+pub(crate) fn runs() -> usize {
     if is_trial() { 1 } else { 3 }
 }
 
 /// Bytes of each corpus.
-pub fn corpus_bytes() -> u64 {
+pub(crate) fn corpus_bytes() -> u64 {
     let asked = std::env::var("HOLDFAST_BENCH_MIB").ok().and_then(|mib| mib.parse::<u64>().ok());
     asked.unwrap_or(if is_trial() { 2 } else { 256 }) << 20
 }
 
 /// A new directory to work in, removed with everything in it when it is dropped.
-pub fn work_directory() -> io::Result<tempfile::TempDir> {
+pub(crate) fn work_directory() -> io::Result<tempfile::TempDir> {
     let builder = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix("holdfast-bench-");
@@ -51,7 +51,7 @@ pub fn work_directory() -> io::Result<tempfile::TempDir> {
 }
 
 /// A new directory in memory where there is one, so that what is written there costs no disk.
-pub fn memory_directory() -> io::Result<tempfile::TempDir> {
+pub(crate) fn memory_directory() -> io::Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         tempfile::Builder::new().prefix("holdfast-bench-").tempdir_in(memory)
@@ -61,7 +61,7 @@ pub fn memory_directory() -> io::Result<tempfile::TempDir> {
 }
 
 /// All regular files below a directory, in a fixed order.
-pub fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -80,7 +80,7 @@ pub fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads everything once, so that the next reading comes from the page cache. Returns the bytes.
-pub fn warm(directory: &Path) -> io::Result<u64> {
+pub(crate) fn warm(directory: &Path) -> io::Result<u64> {
     let mut buffer = Vec::new();
     let mut total = 0;
     for path in files_below(directory)? {
@@ -106,32 +106,32 @@ impl io::Write for CountOnly<'_> {
 }
 
 /// Bytes of all files below a directory.
-pub fn stored_bytes(directory: &Path) -> io::Result<u64> {
+pub(crate) fn stored_bytes(directory: &Path) -> io::Result<u64> {
     files_below(directory)?.iter().map(|path| Ok(path.metadata()?.len())).sum()
 }
 
 /// The middle one of some measurements.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs something, and says how long it took in seconds.
-pub fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
+pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     let start = Instant::now();
     let result = run();
     (result, start.elapsed().as_secs_f64())
 }
 
 /// Samples this process's memory until it is asked.
-pub struct PeakMemory {
+pub(crate) struct PeakMemory {
     stop: Arc<AtomicBool>,
     sampler: std::thread::JoinHandle<(u64, u64)>,
 }
 
 impl PeakMemory {
     /// Begins to sample, every two milliseconds.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let sampler = std::thread::spawn(move || {
@@ -149,7 +149,7 @@ impl PeakMemory {
     }
 
     /// The peaks in bytes: anonymous and shared memory, which nobody can take away, and mapped files, which the system can.
-    pub fn stop(self) -> (u64, u64) {
+    pub(crate) fn stop(self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         self.sampler.join().unwrap_or_default()
     }
@@ -165,12 +165,12 @@ fn memory_now() -> (u64, u64) {
 }
 
 /// Prints a row of a Markdown table.
-pub fn row(cells: &[String]) {
+pub(crate) fn row(cells: &[String]) {
     println!("| {} |", cells.join(" | "));
 }
 
 /// Prints the head of a Markdown table.
-pub fn head(title: &str, columns: &[&str]) {
+pub(crate) fn head(title: &str, columns: &[&str]) {
     println!("\n{title}\n");
     row(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
     row(&vec!["---".to_owned(); columns.len()]);

@@ -24,18 +24,18 @@ const TASK: &str = "--holdfast-task";
 
 /// What a task took.
 #[derive(Clone, Debug, Default)]
-pub struct Took(HashMap<String, f64>);
+pub(crate) struct Took(HashMap<String, f64>);
 
 impl Took {
     /// One of its numbers; 0 where it has none of that name.
-    pub fn get(&self, name: &str) -> f64 {
+    pub(crate) fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 }
 
 /// A repository of a bench, with its key beside it.
 #[derive(Clone, Debug)]
-pub struct Place(pub PathBuf);
+pub(crate) struct Place(pub PathBuf);
 
 impl Place {
     fn key_path(&self) -> PathBuf {
@@ -51,24 +51,24 @@ impl Place {
     }
 
     /// Makes the repository.
-    pub fn init(&self, options: &InitOptions) -> Result<Repository, Box<dyn Error>> {
+    pub(crate) fn init(&self, options: &InitOptions) -> Result<Repository, Box<dyn Error>> {
         let key = KeyFile::generate(&Environment::default());
         std::fs::write(self.key_path(), key.to_text().as_bytes())?;
         Ok(Repository::init(self.storage()?, &Key::File(key), options, self.options())?)
     }
 
     /// Opens it.
-    pub fn open(&self) -> Result<Repository, Box<dyn Error>> {
+    pub(crate) fn open(&self) -> Result<Repository, Box<dyn Error>> {
         Ok(Repository::open(self.storage()?, &self.key()?, self.options())?)
     }
 
     /// Every opening with the same state, as one installation has it.
-    pub fn options(&self) -> RepositoryOptions {
+    pub(crate) fn options(&self) -> RepositoryOptions {
         RepositoryOptions::new().state_dir(self.0.with_extension("state"))
     }
 
     /// Removes repository, key and state.
-    pub fn remove(&self) -> std::io::Result<()> {
+    pub(crate) fn remove(&self) -> std::io::Result<()> {
         for path in [&self.0, &self.0.with_extension("state")] {
             if path.exists() {
                 std::fs::remove_dir_all(path)?;
@@ -79,7 +79,7 @@ impl Place {
 }
 
 /// Runs a task in a process of its own.
-pub fn run(words: &[&str]) -> Result<Took, Box<dyn Error>> {
+pub(crate) fn run(words: &[&str]) -> Result<Took, Box<dyn Error>> {
     let output = Command::new(std::env::current_exe()?).arg(TASK).args(words).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
@@ -90,7 +90,7 @@ pub fn run(words: &[&str]) -> Result<Took, Box<dyn Error>> {
 }
 
 /// Does the task that this process was started for, if it was, and prints what it took.
-pub fn serve() -> Result<bool, Box<dyn Error>> {
+pub(crate) fn serve() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(at) = arguments.iter().position(|argument| argument == TASK) else { return Ok(false) };
     let words: Vec<&str> = arguments[at + 1..].iter().map(String::as_str).collect();
