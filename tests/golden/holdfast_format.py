@@ -269,7 +269,7 @@ def validate(name, fields):
         need(fields["pad_bytes_min"] <= 1 << 20, "a class pads too much")
     elif name == "RECORD_PERIOD":
         sizes = [fields[f"chunk_bytes_{which}"] for which in ("min", "avg", "max")]
-        need(sizes == sorted(sizes) and sizes[2] <= CHUNK_BYTES_MAX and not any(s % 2 for s in sizes), "cut parameters are malformed")
+        need(64 <= sizes[0] and sizes == sorted(sizes) and sizes[2] <= CHUNK_BYTES_MAX and not any(s % 2 for s in sizes), "cut parameters are malformed")
     if name in ("RECORD_PERIOD", "RECORD_SNAPSHOT"):
         class_name(fields["class"])
     if name == "RECORD_SNAPSHOT":

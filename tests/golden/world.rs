@@ -99,6 +99,18 @@ fn named_again(node: &Node, name: &[u8]) -> Node {
     again
 }
 
+/// A stretch that does not compress, and one that does very well, of which no part is another's double.
+fn large_part(number: usize) -> Vec<u8> {
+    let line = |i: usize| format!("part {number}, line {i:05} {}\n", ".".repeat(200));
+    [noise(&format!("large {number}"), 70_000), (0..6000).flat_map(|i| line(i).into_bytes()).collect()].concat()
+}
+
+/// A tree of one file, so that a repository has many packs and stays small.
+pub(crate) fn small(number: usize) -> Node {
+    let name = format!("small {number}");
+    directory(b"golden", vec![file(name.as_bytes(), vec![Piece::Data(noise(&name, 3000))])])
+}
+
 /// The tree as it was first, or as it was when it had changed.
 pub(crate) fn tree(is_changed: bool) -> Node {
     let data = |bytes: &[u8]| vec![Piece::Data(bytes.to_vec())];
@@ -113,13 +125,13 @@ pub(crate) fn tree(is_changed: bool) -> Node {
         Piece::Hole(3 << 20),
         Piece::Data([noise("middle", 4096), vec![0; 200_000], b"end".to_vec()].concat()),
     ];
-    let mut large = noise("large", 500_000);
+    let mut large: Vec<u8> = (0..4).flat_map(large_part).collect();
     if is_changed {
-        large.splice(250_000..250_010, *b"changed in the middle");
+        large.splice(2_500_000..2_500_010, *b"changed in the middle");
     }
     let mut changed = file(b"large", data(&large));
     changed.entry.ctime.seconds += i64::from(is_changed);
-    let many = (0..1200).map(|i| file(format!("entry {i:04}").as_bytes(), data(format!("{i}").as_bytes())));
+    let many = (0..1101).map(|i| file(format!("entry {i:04}").as_bytes(), data(format!("{i}").as_bytes())));
     let mut children = vec![
         named_again(&linked, b"another name"),
         linked,
@@ -196,26 +208,36 @@ impl Handle for Memory {
 
     fn open(&self) -> io::Result<Box<dyn ContentReader>> {
         let Entry { mtime, ctime, .. } = self.0.entry;
-        Ok(Box::new(Reader { pieces: self.0.pieces.clone().into(), mtime, ctime }))
+        let left = usize::try_from(size(&self.0.pieces)).map_err(io::Error::other)?;
+        Ok(Box::new(Reader { pieces: self.0.pieces.clone().into(), left, mtime, ctime }))
     }
 }
 
 struct Reader {
     pieces: std::collections::VecDeque<Piece>,
+    left: usize,
     mtime: Time,
     ctime: Time,
 }
 
 impl ContentReader for Reader {
     fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<Stretch> {
+        // A slow source lets packs be stored while it is read, and so checkpoints name them.
+        if limit < self.left {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
         match self.pieces.pop_front() {
             None => Ok(Stretch::End),
-            Some(Piece::Hole(length)) => Ok(Stretch::Hole(length)),
+            Some(Piece::Hole(length)) => {
+                self.left -= length as usize;
+                Ok(Stretch::Hole(length))
+            }
             Some(Piece::Data(mut bytes)) => {
                 if bytes.len() > limit {
                     self.pieces.push_front(Piece::Data(bytes.split_off(limit)));
                 }
                 buffer.extend_from_slice(&bytes);
+                self.left -= bytes.len();
                 Ok(Stretch::Data(bytes.len()))
             }
         }

@@ -16,7 +16,7 @@ const GROUPS: usize = 131_072;
 /// Items of one leaf of the page map.
 const LEAF_ITEMS: usize = 1024;
 /// Runs of neighbours that change together, and what each chunk may cost: 64 bytes that do not compress, and what is left of lengths, depths and places.
-const COSTS: [(usize, f64); 2] = [(250, 73.0), (1, 85.0)];
+const COSTS: [(usize, f64); 2] = [(250, 73.0), (1, 77.0)];
 
 fn number(below: usize) -> usize {
     use std::sync::OnceLock;
