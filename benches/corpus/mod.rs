@@ -2,6 +2,7 @@
 //!
 //! `HOLDFAST_BENCH_DIR` says where they are made (default: the system's temporary directory), `HOLDFAST_BENCH_MIB` how large each is (default 256), and
 //! `HOLDFAST_BENCH_TREE` names a real directory that is measured instead of them.
+#![allow(dead_code, reason = "each bench uses its part")]
 
 use std::fs;
 use std::io::{self, BufWriter, Write};

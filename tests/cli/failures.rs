@@ -1,6 +1,6 @@
 //! Every failure has its exit code, and says what to do.
 
-use crate::world::World;
+use crate::world::{Run, World};
 
 #[test]
 fn an_unknown_option_is_wrong_usage() {
@@ -117,4 +117,39 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::bare();
+    world.write("src/closed/secret", b"x");
+    world.write("src/hidden", b"x");
+    // The tests may run as the superuser, who reads everything: the binary then runs as somebody else.
+    let open_up =
+        |below: &str, mode| std::fs::set_permissions(world.path(below), PermissionsExt::from_mode(mode)).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_holdfast"), world.path("holdfast")).unwrap();
+    open_up("", 0o777);
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if is_root {
+        let given = std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("")).status();
+        assert!(given.unwrap().success());
+    }
+    open_up("src/closed", 0o000);
+    open_up("src/hidden", 0o000);
+    let run = |words: &[&str]| {
+        let whole = world.repo_command();
+        let mut command = std::process::Command::new(if is_root { "setpriv" } else { "env" });
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        command.arg(world.path("holdfast")).args(whole.get_args()).args(words).current_dir(world.path(""));
+        whole.get_envs().for_each(|(name, value)| drop(command.envs(value.map(|value| (name, value)))));
+        Run::of(command.output().unwrap())
+    };
+    run(&["init"]).expect(0);
+    let report = run(&["backup", "src", "--json"]).expect(3).json("backup");
+    let kinds: Vec<&str> = report["warnings"].as_array().unwrap().iter().map(|w| w["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["unreadable", "unreadable"], "{report}");
+    assert!(run(&["ls", "latest"]).expect(0).stdout.contains("src/a.txt"));
 }

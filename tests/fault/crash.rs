@@ -118,7 +118,7 @@ fn a_backup_of_many_packs_can_stop_at_its_last_writes() {
     backup(&mut world.open(&medium.clone().layer(faults.layer())).unwrap(), &tree).unwrap();
     let made: Vec<String> = objects(&medium).into_keys().filter(|name| !start.objects.contains_key(name)).collect();
     let count = |area: &str| made.iter().filter(|name| name.starts_with(area)).count();
-    assert!(count("packs/") >= 8 && count("ledger/") >= 2 && count("index/") == 1, "{made:?}");
+    assert!(count("packs/") >= 8 && count("ledger/") >= 1 && count("index/") == 1, "{made:?}");
     for mode in [Mode::Tear(faults.mutations()), Mode::StopFrom(faults.mutations() / 2)] {
         start.crash(mode, Some(&tree), &|repository| backup(repository, &tree).map(drop));
     }

@@ -3,15 +3,14 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 
 use backup_core::progress::Silent;
 use backup_core::source::files::Files;
 use backup_core::{Error, ErrorKind as Kind};
 
 use crate::kit::model_source::{Mishap, ModelSource, Node};
+use crate::kit::noise;
 use crate::kit::world::{World, backup, check_clean, dump, made, paths};
-use crate::kit::{noise, skip};
 
 fn warned(report: &backup_core::ops::backup::BackupReport) -> Vec<(&'static str, Vec<u8>)> {
     report.warnings.iter().map(|warning| (warning.kind, warning.subject.clone())).collect()
@@ -78,19 +77,6 @@ fn a_missing_root_is_a_warning_and_no_root_at_all_an_error() {
         .expect_err("there is nothing to back up");
     assert_eq!(error.kind(), Kind::Input);
     assert_eq!(repository.snapshots().len(), 1);
-}
-
-#[test]
-fn a_directory_without_permission_is_a_warning() {
-    let directory = tempfile::tempdir().unwrap();
-    if rustix::process::geteuid().is_root() {
-        return skip("the superuser may read everything");
-    }
-    fs::create_dir(directory.path().join("closed")).unwrap();
-    fs::set_permissions(directory.path().join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
-    let mut repository = World::new().init();
-    let report = backup(&mut repository, &Files::new([directory.path().to_owned()]).unwrap());
-    assert_eq!(warned(&report), [("unreadable", directory.path().join("closed").as_os_str().as_bytes().to_vec())]);
 }
 
 #[test]

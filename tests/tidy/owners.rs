@@ -15,7 +15,8 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("ed25519_dalek", &["crypto"]),
     ("fastcdc", &["chunker"]),
     ("getrandom", &["environment"]),
-    ("ignore", &["source"]),
+    // A restore selects by the same globs as a backup leaves out by.
+    ("ignore", &["source", "ops"]),
     ("jiff", &["time"]),
     // Embedders hand over an `opendal::Operator` and need the very version that the library was built with.
     ("opendal", &["storage", "lib"]),

@@ -25,8 +25,11 @@ use crate::time::Time;
 
 pub use seeds::seeds;
 
+/// What a fuzz target calls with any bytes.
+pub type TargetBody = fn(&[u8]);
+
 /// The decoders, by the names of their targets.
-pub const DECODERS: [(&str, fn(&[u8])); 11] = [
+pub const DECODERS: [(&str, TargetBody); 11] = [
     ("record", record),
     ("header", header),
     ("trailer", trailer),

@@ -75,7 +75,10 @@ fn assemble(fixture: &Fixture, salt: [u8; 32], frames: &[(u8, u8, Vec<Row>, Vec<
 }
 
 /// A pack of a page of content, two patches on it one above the other, and a patched node.
-fn patched_chunks(fixture: &Fixture) -> (Vec<Chunk>, Vec<(u8, u8, Vec<Row>, Vec<u8>)>) {
+/// A frame's kind and encoding, its rows, and its payloads.
+type Framed = (u8, u8, Vec<Row>, Vec<u8>);
+
+fn patched_chunks(fixture: &Fixture) -> (Vec<Chunk>, Vec<Framed>) {
     let page = bytes("page", 3000);
     let mut second = page.clone();
     second[1000..1040].copy_from_slice(&bytes("change", 40));

@@ -39,7 +39,20 @@ impl PackPlace {
         match self.open_table(keys, bytes) {
             Err(error) if error.is_damage() => {
                 storage.forget_cached(&name, Some((self.table_offset, length)));
-                self.open_table(keys, storage.read_range(&name, self.table_offset, length)?)
+                self.open_table_again(keys, storage, storage.read_range(&name, self.table_offset, length)?)
+            }
+            result => result,
+        }
+    }
+
+    /// Opens a table whose end of the pack did not verify as it stood: the header stands at both ends, so one of them may be damaged.
+    fn open_table_again(&self, keys: &PeriodKeys, storage: &Storage, mut end: Vec<u8>) -> Result<OpenPack> {
+        match self.open_table(keys, end.clone()) {
+            Err(error) if error.is_damage() => {
+                let front = storage.read_range(&self.name(), 0, HEADER_BYTES as u64)?;
+                let Ok((header, clear)) = ObjectHeader::decode(&front, OBJECT_PACK) else { return Err(error) };
+                end.truncate(self.table_length as usize);
+                self.open_sealed_table(keys, header, clear, &mut end)
             }
             result => result,
         }
@@ -47,21 +60,37 @@ impl PackPlace {
 
     /// Opens a table from the end of the pack: sealed table and trailer.
     pub(crate) fn open_table(&self, keys: &PeriodKeys, mut end: Vec<u8>) -> Result<OpenPack> {
-        let at = |flaw: Flaw| flaw.at(self.name());
         let table_length = end.len().saturating_sub(TRAILER_BYTES as usize);
         let (table, trailer) = end.split_at_mut(table_length);
-        let (header, header_bytes, announced) = decode_trailer(trailer).map_err(at)?;
+        let (header, clear, announced) = decode_trailer(trailer).map_err(|flaw| self.flawed(flaw))?;
         if announced as usize != table_length || announced != self.table_length {
             return Err(Error::damaged(self.name(), "the trailer contradicts the ledger"));
         }
+        self.open_sealed_table(keys, header, clear, table)
+    }
+
+    fn open_sealed_table(
+        &self,
+        keys: &PeriodKeys,
+        header: ObjectHeader,
+        clear: [u8; HEADER_BYTES],
+        table: &mut [u8],
+    ) -> Result<OpenPack> {
         let sealer = keys.pack_sealer(&header.salt);
         let padded = sealer
-            .open(&header_bytes, TABLE_ORDINAL, table)
+            .open(&clear, TABLE_ORDINAL, table)
             .map_err(|_| Error::damaged(self.name(), "the table does not open"))?;
-        let record = record::decode_padded(padded).map_err(at)?;
-        let body: TableBody = record::decode(&record).map_err(at)?;
-        let table = Table::new(&body, self.table_offset).map_err(at)?;
-        Ok(OpenPack { place: self.clone(), header, clear: header_bytes, sealer, table, record })
+        let record = record::decode_padded(padded).map_err(|flaw| self.flawed(flaw))?;
+        let body: TableBody = record::decode(&record).map_err(|flaw| self.flawed(flaw))?;
+        let table = Table::new(&body, self.table_offset).map_err(|flaw| self.flawed(flaw))?;
+        Ok(OpenPack { place: self.clone(), header, clear, sealer, table, record })
+    }
+
+    /// A program that knows more would have said so in the ledger: in a pack that the ledger names, what is not known is damage.
+    fn flawed(&self, flaw: Flaw) -> Error {
+        match flaw {
+            Flaw::Malformed(what) | Flaw::Newer(what) => Error::damaged(self.name(), what),
+        }
     }
 }
 

@@ -113,9 +113,7 @@ impl Repository {
     pub fn init(storage: Storage, key: &Key, init: &InitOptions, options: RepositoryOptions) -> Result<Self> {
         init.check()?;
         let storage = storage.with_cancel(options.cancel.clone());
-        if storage.stat(REPOSITORY)?.is_some() {
-            return Err(Error::RepositoryExists { uri: storage.display() });
-        }
+        require_free(&storage)?;
         let environment = &options.environment;
         let keyring = Keyring::create(RepositoryId(environment.random()), Secret::new(environment.random()));
         let keys = std::iter::once((key, init.label.as_str()));
@@ -227,6 +225,18 @@ impl InitOptions {
     }
 }
 
+/// Fails unless a repository can be made here: there is none, or only the torn beginning of one that never held a pack.
+fn require_free(storage: &Storage) -> Result<()> {
+    match read_repository(storage) {
+        Err(Error::NoRepository { .. }) => Ok(()),
+        Err(error) if error.is_damage() && storage.list("packs/")?.is_empty() && storage.list("meta/")?.is_empty() => {
+            Ok(())
+        }
+        Err(error) if !error.is_damage() && !matches!(error, Error::Newer { .. }) => Err(error),
+        _ => Err(Error::RepositoryExists { uri: storage.display() }),
+    }
+}
+
 fn standard_class() -> ClassBody {
     ClassBody {
         name: STANDARD_CLASS.to_owned(),
@@ -294,7 +304,7 @@ fn open_keyring(storage: &Storage, key: &Key, body: &RepositoryBody) -> Result<K
                 return Ok(keyring);
             }
             Ok(Some(_)) => {
-                damage = Some(Error::damaged(REPOSITORY, "it is another's: the keyring belongs to another repository"))
+                damage = Some(Error::damaged(REPOSITORY, "it is another's: the keyring belongs to another repository"));
             }
             Ok(None) => {}
             Err(error) if error.is_damage() || matches!(error, Error::Newer { .. }) => damage = Some(error),
