@@ -144,7 +144,9 @@ fn what_an_ordinary_user_may_not_read_is_a_warning() {
             command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         }
         command.arg(world.path("holdfast")).args(whole.get_args()).args(words).current_dir(world.path(""));
-        whole.get_envs().for_each(|(name, value)| drop(command.envs(value.map(|value| (name, value)))));
+        for (name, value) in whole.get_envs() {
+            command.envs(value.map(|value| (name, value)));
+        }
         Run::of(command.output().unwrap())
     };
     run(&["init"]).expect(0);

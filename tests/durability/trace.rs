@@ -79,10 +79,12 @@ pub(crate) fn violations(calls: &[Call], repository: &str) -> Vec<String> {
                     wrong.push(format!("the directory of {to} was not synced in time"));
                 }
             }
-            Call::Make(directory) if directory.starts_with(repository) && place < entry => {
-                if !calls[place..entry].contains(&Call::Sync(parent(directory))) {
-                    wrong.push(format!("the parent of {directory} was not synced in time"));
-                }
+            Call::Make(directory)
+                if directory.starts_with(repository)
+                    && place < entry
+                    && !calls[place..entry].contains(&Call::Sync(parent(directory))) =>
+            {
+                wrong.push(format!("the parent of {directory} was not synced in time"));
             }
             _ => {}
         }
