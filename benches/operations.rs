@@ -15,8 +15,11 @@ use kit::{head, median, mib, row, runs};
 
 const LEVEL: &str = "3";
 
+/// What the kernels alone would take for an operation.
+type OfKernels = fn(&Seconds) -> f64;
+
 /// An operation: its name, and the seconds of the kernels that it cannot do without.
-const OPERATIONS: [(&str, fn(&Seconds) -> f64); 5] = [
+const OPERATIONS: [(&str, OfKernels); 5] = [
     ("first backup", Seconds::backup),
     ("unchanged backup", |seconds| seconds.stat),
     ("restore", Seconds::restore),

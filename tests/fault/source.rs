@@ -27,13 +27,13 @@ struct File {
 /// Bytes that do not compress.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
+    let next = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()
     };
-    let words = std::iter::repeat_with(|| next()).take(length.div_ceil(8));
+    let words = std::iter::repeat_with(next).take(length.div_ceil(8));
     let mut bytes: Vec<u8> = words.flatten().collect();
     bytes.truncate(length);
     bytes
