@@ -4,6 +4,7 @@
 mod defaults;
 mod documents;
 mod failures;
+mod full_disk;
 mod keys;
 mod looking;
 mod restoring;
