@@ -7,6 +7,7 @@ mod damage;
 mod faulty;
 mod heal;
 mod init;
+mod segments;
 mod source;
 mod storage;
 mod world;
