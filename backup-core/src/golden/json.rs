@@ -93,7 +93,7 @@ fields! {
         holder, argon2_memory_kib, argon2_passes, argon2_lanes, commitment, label, created,
     }
     ClassKey { name, key }
-    KeyringBody { role, repository, admin_key, root, repository_ledger_key, classes }
+    KeyringBody { role, repository, admin_key, root, repository_ledger_key, classes, ledger_keys }
     PeriodSecretsBody { data_key, content_id_key, tree_id_key, gear_key }
     DomainRow { class, period }
     AddedPack { domain, area, pack as "id", length, table_offset, table_length }
