@@ -201,8 +201,7 @@ pub fn split(mut object: &[u8]) -> Result<Vec<RawEntry<'_>>, Flaw> {
     Ok(entries)
 }
 
-/// Decodes the entry at the beginning of a ledger object.
-pub fn decode_first(object: &[u8]) -> Result<RawEntry<'_>, Flaw> {
+fn decode_first(object: &[u8]) -> Result<RawEntry<'_>, Flaw> {
     const LENGTHS_END: usize = HEADER_BYTES + 8;
     let cut_short = Flaw::Malformed("an entry is cut short");
     let (header, _) = ObjectHeader::decode(object, OBJECT_ENTRY)?;

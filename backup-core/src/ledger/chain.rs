@@ -118,7 +118,7 @@ impl Chain {
         Ok((chain, taken_up))
     }
 
-    /// Sends an object again that was signed, and of which it is not known whether it arrived. The same bytes, so the chain cannot fork.
+    /// Sends the object that was signed and is not known to have arrived, if there is one: for the first time, or again, and then the same bytes, so that the chain cannot fork.
     pub(crate) fn send_pending(&mut self, storage: &Storage) -> Result<()> {
         let Some(pending) = self.state.pending().cloned() else { return Ok(()) };
         storage.write(&pending.last.object, pending.bytes.clone())?;
@@ -181,17 +181,14 @@ impl Chain {
         let closes = drafts.last().is_some_and(|draft| draft.closes);
         let enrol = (sequence == 0).then(|| Draft::new("", record::encode(&self.enrol_body())));
         let mut object = Vec::new();
-        let (mut ids, mut entries) = (Vec::new(), Vec::new());
+        let mut ids = Vec::new();
+        let key = self.state.signing_key();
         for draft in enrol.iter().chain(&drafts) {
             let mut header = self.header(draft, sequence, previous);
             header.previous_received = previous_received.filter(|_| sequence == first);
-            let key = self.state.signing_key();
             let bytes = compose(self.writer(), &key, &self.keyring, &header, &draft.body, &self.environment);
-            let entry =
-                Entry::from_raw(&ledger::decode_first(&bytes).map_err(|flaw| flaw.at("an entry of this process"))?);
-            let id = entry.id;
+            let id = EntryId(hash(&bytes));
             object.extend_from_slice(&bytes);
-            entries.push(entry);
             ids.push(id);
             previous = Some(id);
             sequence += 1;
@@ -199,12 +196,9 @@ impl Chain {
         }
         let name = ObjectName::Ledger(self.writer(), first, EntryId(hash(&object))).to_string();
         let id = *ids.last().expect("an object holds at least one entry");
-        let last = LastEntry { sequence: sequence - 1, id, object: name.clone() };
-        self.state.set_pending(PendingObject { last, bytes: object.clone(), closes })?;
-        storage.write(&name, object)?;
-        self.state.complete()?;
-        self.committed.extend(entries);
-        self.closed = closes;
+        let last = LastEntry { sequence: sequence - 1, id, object: name };
+        self.state.set_pending(PendingObject { last, bytes: object, closes })?;
+        self.send_pending(storage)?;
         if enrol.is_some() {
             ids.remove(0);
         }
