@@ -7,7 +7,7 @@ use crate::lexer::{code_only, find_words, line, without_tests};
 use crate::tree::File;
 
 /// Top-level modules that may name a crate. `lib` is `lib.rs`; no module at all means that every one may.
-const OWNERS: [(&str, &[&str]); 19] = [
+const OWNERS: [(&str, &[&str]); 21] = [
     ("argon2", &["crypto"]),
     ("bincode", &["codec"]),
     ("blake3", &["crypto"]),
@@ -21,8 +21,10 @@ const OWNERS: [(&str, &[&str]); 19] = [
     // Embedders hand over an `opendal::Operator` and need the very version that the library was built with.
     ("opendal", &["storage", "lib"]),
     ("rayon", &["pipeline"]),
+    ("rusqlite", &["sqlite"]),
     // The system's calls have no other face: host and user, the walk, metadata on restore, and syncing of local storage.
     ("rustix", &["environment", "source", "target", "storage"]),
+    ("rustls", &["storage"]),
     // Reports everywhere can be serialised.
     ("serde", &[]),
     ("subtle", &["crypto"]),
