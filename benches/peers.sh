@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The same tree through holdfast and, where they are installed, restic and borg: interleaved, medians of three runs.
+# The same tree through holdfast and, where they are installed, restic, rustic and borg: interleaved, medians of three runs.
 #
 #   benches/peers.sh TREE
 #
 # HOLDFAST names the program (default: target/release/holdfast of this checkout), HOLDFAST_BENCH_DIR where repositories are made, HOLDFAST_BENCH_RUNS how often all is
-# repeated. Restores go into /dev/shm, and so cost no disk. Peers run with their defaults; all three encrypt. Needs GNU time.
+# repeated. Restores go into /dev/shm, and so cost no disk. Peers run with their defaults; all encrypt. Needs GNU time.
 set -euo pipefail
 exec </dev/null
 
@@ -17,10 +17,10 @@ memory=$(mktemp -d /dev/shm/holdfast-peers-XXXXXX)
 trap 'chmod -R u+rwX "$work" "$memory"; rm -rf "$work" "$memory"' EXIT
 
 export XDG_STATE_HOME=$work/state XDG_CACHE_HOME=$work/cache XDG_CONFIG_HOME=$work/config
-export RESTIC_PASSWORD=bench BORG_PASSPHRASE=bench BORG_BASE_DIR=$work/borg-base
+export RESTIC_PASSWORD=bench RUSTIC_PASSWORD=bench BORG_PASSPHRASE=bench BORG_BASE_DIR=$work/borg-base
 
 peers=()
-for peer in holdfast restic borg; do
+for peer in holdfast restic rustic borg; do
     program=$peer
     if [[ $peer == holdfast ]]; then program=$holdfast; fi
     if command -v "$program" >/dev/null; then peers+=("$peer"); else echo "skipped: $program is not there" >&2; fi
@@ -47,6 +47,7 @@ init() {
         "$holdfast" -q -r "$repository" --key-file "$work/key" init
         ;;
     restic) restic -q -r "$repository" init ;;
+    rustic) rustic --no-progress --log-level error -r "$repository" init >"$work/output" 2>&1 ;;
     borg) borg init -e repokey-blake2 "$repository" >"$work/output" 2>&1 ;;
     esac
 }
@@ -56,6 +57,7 @@ backup() {
     case $1 in
     holdfast) timed "$log" "$holdfast" -q -r "$repository" --key-file "$work/key" backup "$tree" ;;
     restic) timed "$log" restic -q -r "$repository" backup "$tree" ;;
+    rustic) timed "$log" rustic --no-progress --log-level error -r "$repository" backup "$tree" ;;
     borg) timed "$log" borg create "$repository::$2" "$tree" ;;
     esac
 }
@@ -66,6 +68,7 @@ restore() {
     case $1 in
     holdfast) timed "$log" "$holdfast" -q -r "$repository" --key-file "$work/key" restore latest "$memory/target" ;;
     restic) timed "$log" restic -q -r "$repository" restore latest --target "$memory/target" ;;
+    rustic) timed "$log" rustic --no-progress --log-level error -r "$repository" restore latest "$memory/target" ;;
     borg) (cd "$memory/target" && timed "$log" borg extract "$repository::first") ;;
     esac
     if [[ $(find "$memory/target" -type f | wc -l) != $(find "$tree" -type f | wc -l) ]]; then

@@ -160,3 +160,36 @@ fn a_damaged_repository_object_slot_or_period_is_told_from_a_wrong_key() {
         assert_eq!(restore(&mut repository, place.first.0, &place.first.1).files_damaged, Vec::<Vec<u8>>::new());
     }
 }
+
+/// The object of this kind of a second repository, which the same installation made with the same key.
+fn foreign(place: &Place, area: &str) -> (String, Vec<u8>) {
+    let medium = medium();
+    World { state: None, ..place.world.copied() }.init(&medium).unwrap();
+    objects(&medium).into_iter().find(|(name, _)| name.starts_with(area)).unwrap()
+}
+
+#[test]
+fn an_object_of_another_repository_with_the_same_key_is_refused_in_its_place() {
+    let place = Place::new();
+    for area in ["repository", "keys/", "periods/"] {
+        let ((foreign_name, foreign), own) = (foreign(&place, area), &place.names(area)[0]);
+        assert_ne!(foreign, place.objects[own], "the same {area} says nothing");
+        let mut replaced = place.objects.clone();
+        replaced.insert(own.clone(), foreign.clone());
+        match (area, place.world.copied().open(&medium_of(&replaced))) {
+            ("periods/", opened) => {
+                let mut repository = opened.unwrap();
+                assert!(check(&mut repository).damage.iter().any(|damage| damage.object.contains(own.as_str())));
+                assert_eq!(backup(&mut repository, &place.first.1).unwrap_err().kind(), ErrorKind::Corrupt);
+            }
+            (_, opened) => assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Corrupt), "{area}"),
+        }
+        if area != "repository" {
+            // Beside the own one, under the name that is its hash, it does no harm.
+            let mut beside = place.objects.clone();
+            beside.insert(foreign_name, foreign);
+            let mut repository = place.world.copied().open(&medium_of(&beside)).unwrap_or_else(|error| panic!("{area}: {error}"));
+            assert_eq!(restore(&mut repository, place.first.0, &place.first.1).files_damaged, Vec::<Vec<u8>>::new());
+        }
+    }
+}

@@ -50,6 +50,27 @@ fn a_directory_of_70_000_entries_is_stored_once_and_changed_cheaply() {
     assert_eq!(differences, [b"/data/entry-000001".to_vec(), b"/data/entry-034567".to_vec()]);
 }
 
+#[test]
+fn a_directory_of_a_million_entries_is_one_tree_of_which_a_change_rewrites_a_leaf() {
+    let world = World::new();
+    let mut source = ModelSource::new("/data");
+    for number in 0..1_000_000 {
+        source.put(&format!("entry-{number:07}"), Node::File(Vec::new()));
+    }
+    let mut repository = world.init();
+    let first = backup(&mut repository, &source);
+    assert_eq!(first.counts.files_new, 1_000_000);
+    source.write("entry-0500000", b"changed");
+    let second = backup(&mut repository, &source);
+    assert_eq!((second.counts.files_unchanged, second.counts.files_changed), (999_999, 1));
+    assert!(second.counts.stored_bytes < 200_000, "{:?}", second.counts);
+    let snapshot = made(&world.open(), &second);
+    assert_eq!(snapshot.manifest.sums().entries, 1_000_001);
+    let mut content = Vec::new();
+    repository.dump(&snapshot, b"/data/entry-0500000", &mut content).unwrap();
+    assert_eq!(content, b"changed");
+}
+
 /// Compares what is written with a pattern that repeats, without keeping it.
 struct Expecting {
     pattern: Arc<[u8]>,

@@ -168,6 +168,13 @@ numbers! {
     /// Bytes in place.
     ITEM_INLINE: u8 = 4;
 
+    /// Extension of an entry: the file is a SQLite database.
+    EXTENSION_DATABASE: u16 = 1;
+    /// Read within one transaction.
+    DATABASE_WHOLE: u8 = 1;
+    /// A raw copy of its file, whole only if nothing wrote to it.
+    DATABASE_RAW: u8 = 2;
+
     /// A pack in `packs/`.
     AREA_PACKS: u8 = 1;
     /// A pack in `meta/`.

@@ -5,6 +5,7 @@
 
 pub mod bodies;
 pub mod constants;
+pub mod database;
 pub mod header;
 pub mod keys;
 pub mod ledger;
