@@ -12,9 +12,13 @@ mod render;
 mod settings;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
+use backup_core::format::constants::FORMAT_VERSION;
+use backup_core::source::sqlite::{self, PageReader};
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::Cli;
 use render::Output;
@@ -35,9 +39,23 @@ fn main() -> ExitCode {
             let code = if error.use_stderr() { exit::USAGE } else { exit::DONE };
             // Where even this cannot be written, the code says it all.
             let _ = error.print();
+            if error.kind() == ErrorKind::DisplayVersion && wants_more() {
+                let _ = std::io::stdout().lock().write_all(parts().as_bytes());
+            }
             ExitCode::from(code)
         }
     }
+}
+
+/// Whether the line that asks for the version asks for more.
+fn wants_more() -> bool {
+    std::env::args_os().any(|argument| argument == "-v" || argument == "--verbose")
+}
+
+/// What the program is made of that operators may have to know.
+fn parts() -> String {
+    let (version, reader) = (sqlite::library_version(), PageReader::of_this_library().name());
+    format!("format: {FORMAT_VERSION}\nsqlite: {version}, pages read by {reader}\n")
 }
 
 /// The word that is most likely the command, of a line that could not be parsed.

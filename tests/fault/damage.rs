@@ -164,7 +164,7 @@ fn a_damaged_repository_object_slot_or_period_is_told_from_a_wrong_key() {
 /// The object of this kind of a second repository, which the same installation made with the same key.
 fn foreign(place: &Place, area: &str) -> (String, Vec<u8>) {
     let medium = medium();
-    World { state: None, ..place.world.copied() }.init(&medium).unwrap();
+    place.world.elsewhere().init(&medium).unwrap();
     objects(&medium).into_iter().find(|(name, _)| name.starts_with(area)).unwrap()
 }
 
@@ -188,7 +188,8 @@ fn an_object_of_another_repository_with_the_same_key_is_refused_in_its_place() {
             // Beside the own one, under the name that is its hash, it does no harm.
             let mut beside = place.objects.clone();
             beside.insert(foreign_name, foreign);
-            let mut repository = place.world.copied().open(&medium_of(&beside)).unwrap_or_else(|error| panic!("{area}: {error}"));
+            let mut repository =
+                place.world.copied().open(&medium_of(&beside)).unwrap_or_else(|error| panic!("{area}: {error}"));
             assert_eq!(restore(&mut repository, place.first.0, &place.first.1).files_damaged, Vec::<Vec<u8>>::new());
         }
     }

@@ -114,6 +114,11 @@ impl World {
         Self { key: self.key.clone(), environment: self.environment.clone(), state }
     }
 
+    /// The same user on a machine that remembers nothing.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { state: None, ..self.copied() }
+    }
+
     pub(crate) fn key(&self) -> Key {
         Key::File(KeyFile::parse(&self.key).unwrap())
     }

@@ -11,6 +11,7 @@ use backup_core::repository::Repository;
 use backup_core::repository::names::SnapshotFilter;
 use backup_core::source::Source;
 use backup_core::source::files::Files;
+use backup_core::source::sqlite::SqliteMode;
 use backup_core::source::stream::{CommandOutput, Stream};
 use backup_core::time::Time;
 use backup_core::words::{count, size};
@@ -52,6 +53,9 @@ pub(crate) struct Arguments {
     /// Stays on the file system of each PATH
     #[arg(long)]
     one_file_system: bool,
+    /// Whether SQLite databases are read through SQLite, consistent while they are written, or as plain files
+    #[arg(long, value_name = "auto|off", default_value = "auto", value_parser = sqlite_mode, hide_default_value = true)]
+    sqlite: SqliteMode,
     /// Stores standard input as a file of this name
     #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "stdin_command"])]
     stdin: Option<OsString>,
@@ -98,6 +102,14 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     Ok(Done::with(warnings))
 }
 
+fn sqlite_mode(typed: &str) -> Result<SqliteMode, String> {
+    match typed {
+        "auto" => Ok(SqliteMode::Auto),
+        "off" => Ok(SqliteMode::Off),
+        _ => Err("it is `auto` or `off`".to_owned()),
+    }
+}
+
 impl Arguments {
     fn source(&self, settings: &Settings) -> Result<Box<dyn Source>, Failure> {
         let now = Environment::default().now();
@@ -108,6 +120,7 @@ impl Arguments {
             return Ok(Box::new(CommandOutput::new(name.as_bytes(), now, program.clone(), rest.to_vec())?));
         }
         let mut files = Files::new(self.paths.iter().cloned())?
+            .sqlite(self.sqlite)
             .exclude_caches(self.exclude_caches)
             .one_file_system(self.one_file_system);
         for glob in globs(&self.exclude)? {

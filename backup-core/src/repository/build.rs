@@ -17,6 +17,8 @@ use crate::limits::{NODE_BYTES_TARGET, NODE_ROWS_MAX, NODE_ROWS_MIN};
 
 /// Items that stand in the entry itself; more become a list.
 const ITEMS_DIRECT: usize = 32;
+/// Items of a leaf of a page map, which ends at fixed places: a page that changes changes one leaf and no other.
+const PAGE_MAP_ITEMS: usize = 256;
 
 /// A reference to a node from the node above.
 trait Child: Sized {
@@ -234,18 +236,27 @@ fn entry_bytes(entry: &Entry) -> usize {
 }
 
 /// Builds the content of one file from its items in order.
-#[derive(Default)]
 pub(crate) struct ListBuilder {
+    /// Whether nodes end at fixed places: the file is a database.
+    is_grouped: bool,
     items: Vec<Item>,
     sums: Sums,
     levels: Option<Levels<ListChild>>,
 }
 
 impl ListBuilder {
-    /// Adds the next item; neighbouring holes and neighbouring zeros become one.
+    pub(crate) fn new(is_grouped: bool) -> Self {
+        Self { is_grouped, items: Vec::new(), sums: Sums::default(), levels: None }
+    }
+
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.is_grouped
+    }
+
+    /// Adds the next item; neighbouring holes and neighbouring zeros become one, except where each group has a place of its own.
     pub(crate) fn push(&mut self, item: Item, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
         self.sums.add(&Sums { entries: 0, plaintext_bytes: item.length(), decode_bytes: item.decode_bytes() });
-        match (self.items.last_mut(), &item) {
+        match (self.items.last_mut().filter(|_| !self.is_grouped), &item) {
             (Some(Item::Hole { length }), Item::Hole { length: more })
             | (Some(Item::Zeros { length }), Item::Zeros { length: more }) => {
                 *length += more;
@@ -255,7 +266,11 @@ impl ListBuilder {
         }
         let ends = matches!(&item, Item::Chunk { id, .. } if id.0[0] < 2);
         self.items.push(item);
-        if is_full(self.items.len(), ends) {
+        let is_full = match self.is_grouped {
+            true => self.items.len() >= PAGE_MAP_ITEMS,
+            false => is_full(self.items.len(), ends),
+        };
+        if is_full {
             self.end_leaf(saver, loader)?;
         }
         Ok(())

@@ -4,9 +4,11 @@
 //! content come through a [`Handle`], later and on another thread, and only for entries that must be read.
 
 pub mod files;
+pub mod sqlite;
 pub mod stream;
 
 use crate::error::Result;
+use crate::format::database::DatabaseState;
 use crate::format::tree::{Attribute, Entry, OwnerName};
 use crate::progress::Warning;
 use crate::time::Time;
@@ -91,6 +93,17 @@ pub trait Handle: Send {
     /// # Errors
     /// The system's answer; also if what is there is no longer a regular file.
     fn open(&self) -> std::io::Result<Box<dyn ContentReader>>;
+
+    /// Whether there may be much more content than the size tells, as of a database with a write-ahead log. Default: no.
+    fn is_logged(&self) -> bool {
+        false
+    }
+
+    /// Whether a database whose entry looks as it did is still in the state that an earlier backup noted; what changed at `settled_seconds` since 1970 or later does not count as
+    /// the same. Default: yes.
+    fn is_same_database(&self, _before: &DatabaseState, _settled_seconds: i64) -> bool {
+        true
+    }
 }
 
 /// A stretch of content, as [`ContentReader::read`] found it.
@@ -100,6 +113,8 @@ pub enum Stretch {
     Data(usize),
     /// A hole of so many bytes.
     Hole(u64),
+    /// What was read so far is void, the buffer's content included: it comes again from the beginning.
+    Again,
     /// There is no more.
     End,
 }
@@ -117,6 +132,27 @@ pub trait ContentReader: Send {
     /// # Errors
     /// The system's answer.
     fn finish(&mut self) -> std::io::Result<Finish>;
+
+    /// Bytes of a page, where content changes by pages in place: it is then cut at fixed places. Default: none.
+    fn page_bytes(&self) -> Option<u32> {
+        None
+    }
+
+    /// What is to be said of the content, asked after [`ContentReader::finish`]. Default: nothing.
+    fn findings(&mut self) -> Findings {
+        Findings::default()
+    }
+}
+
+/// What is to be said of content that was read: kinds and messages as in [`Warning`].
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The state of a database.
+    pub database: Option<DatabaseState>,
+    /// What is not as it should be.
+    pub warnings: Vec<(&'static str, String)>,
+    /// What may be of interest.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 /// How a file looked after it was read.

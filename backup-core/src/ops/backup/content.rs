@@ -8,7 +8,7 @@ use crate::format::tree::Attribute;
 use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
 use crate::limits::ZERO_RUN_BYTES_MIN;
-use crate::source::{ContentReader, Finish, Handle, Stretch};
+use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
 /// Files up to this size are read whole by one worker, in batches; longer ones stream.
 pub(super) const SMALL_FILE_BYTES_MAX: u64 = 2 << 20;
@@ -42,17 +42,41 @@ pub(super) enum Cut {
 /// Cuts the content of one file, given piece by piece. Runs of zeros are found at multiples of their length within the file.
 pub(super) struct Cutter {
     keys: Arc<PeriodKeys>,
+    /// Where content changes by pages in place: bytes of the groups that are cut, wherever they lie.
+    group_bytes: Option<usize>,
     /// Bytes of the file before the buffer that [`Cutter::cut`] gets.
     offset: u64,
 }
 
 impl Cutter {
-    pub(super) fn new(keys: Arc<PeriodKeys>) -> Self {
-        Self { keys, offset: 0 }
+    pub(super) fn new(keys: Arc<PeriodKeys>, page_bytes: Option<u32>) -> Self {
+        // A group is some pages of a database, and of one with large pages one.
+        let group_bytes = page_bytes.map(|bytes| bytes.max(keys.parameters().page_group_bytes).max(1) as usize);
+        Self { keys, group_bytes, offset: 0 }
+    }
+
+    pub(super) fn is_grouped(&self) -> bool {
+        self.group_bytes.is_some()
+    }
+
+    /// Cuts at multiples of the group's length, so that a change in place changes the groups that it lies in and no other.
+    fn cut_groups(&mut self, buffer: &[u8], group_bytes: usize, is_end: bool, cuts: &mut Vec<Cut>) -> usize {
+        let mut place = 0;
+        while place < buffer.len() && (is_end || buffer.len() - place >= group_bytes) {
+            let end = (place + group_bytes).min(buffer.len());
+            let is_zeros = buffer[place..end].iter().all(|&byte| byte == 0);
+            cuts.push(if is_zeros { Cut::Zeros((end - place) as u64) } else { Cut::Chunk { start: place, end } });
+            place = end;
+        }
+        self.offset += place as u64;
+        buffer.len() - place
     }
 
     /// Cuts `buffer`, and returns how many bytes at its end must come again, in front of what follows. With `is_end` (of the file, or before a hole) none.
     pub(super) fn cut(&mut self, buffer: &[u8], is_end: bool, cuts: &mut Vec<Cut>) -> usize {
+        if let Some(group_bytes) = self.group_bytes {
+            return self.cut_groups(buffer, group_bytes, is_end, cuts);
+        }
         let bytes_max = self.keys.chunker().bytes_max();
         let mut place = 0;
         while place < buffer.len() {
@@ -136,7 +160,15 @@ pub(super) struct FileRead {
 pub(super) struct FileContent {
     pub(super) buffer: Vec<u8>,
     pub(super) pieces: Vec<Piece>,
+    /// Whether it was cut at fixed places.
+    pub(super) is_grouped: bool,
+    pub(super) end: Ended,
+}
+
+/// What is known of a file once it was read.
+pub(super) struct Ended {
     pub(super) finish: Finish,
+    pub(super) findings: Findings,
     pub(super) hash: Option<[u8; 32]>,
 }
 
@@ -149,11 +181,18 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
     let mut reader = handle.open()?;
     let mut buffer = Vec::new();
     let mut cuts = Vec::new();
-    let mut cutter = Cutter::new(Arc::clone(keys));
+    let mut cutter = Cutter::new(Arc::clone(keys), reader.page_bytes());
     let mut stretch_start = 0;
     loop {
         let end = match reader.read(&mut buffer, SEGMENT_BYTES)? {
             Stretch::Data(_) => continue,
+            Stretch::Again => {
+                buffer.clear();
+                cuts.clear();
+                cutter = Cutter::new(Arc::clone(keys), reader.page_bytes());
+                stretch_start = 0;
+                continue;
+            }
             Stretch::Hole(length) => Some(length),
             Stretch::End => None,
         };
@@ -181,7 +220,9 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
         hasher.update(&buffer, &cuts);
         hasher.finish()
     });
-    Ok(FileContent { buffer, pieces, finish, hash })
+    let is_grouped = cutter.is_grouped();
+    let end = Ended { finish, findings: reader.findings(), hash };
+    Ok(FileContent { buffer, pieces, is_grouped, end })
 }
 
 /// Plain BLAKE3 over a file's content, holes and zeros included.
@@ -215,27 +256,45 @@ impl ContentHasher {
 /// Reads a long file segment by segment.
 pub(super) struct Streaming {
     reader: Box<dyn ContentReader>,
+    keys: Arc<PeriodKeys>,
     cutter: Cutter,
     carry: Vec<u8>,
     hasher: Option<ContentHasher>,
     ended: bool,
 }
 
+/// What comes next of a long file.
+pub(super) enum Segment {
+    /// Content, cut but not yet named.
+    Content(Vec<u8>, Vec<Cut>),
+    /// All segments so far are void.
+    Again,
+    /// There is no more.
+    End,
+}
+
 impl Streaming {
     pub(super) fn open(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> std::io::Result<Self> {
+        let reader = handle.open()?;
         Ok(Self {
-            reader: handle.open()?,
-            cutter: Cutter::new(Arc::clone(keys)),
+            cutter: Cutter::new(Arc::clone(keys), reader.page_bytes()),
+            reader,
+            keys: Arc::clone(keys),
             carry: Vec::new(),
             hasher: with_hash.then(ContentHasher::default),
             ended: false,
         })
     }
 
-    /// The next segment, cut but not yet named; `None` after the last.
-    pub(super) fn next(&mut self) -> std::io::Result<Option<(Vec<u8>, Vec<Cut>)>> {
+    /// Whether it is cut at fixed places.
+    pub(super) fn is_grouped(&self) -> bool {
+        self.cutter.is_grouped()
+    }
+
+    /// The next segment.
+    pub(super) fn next(&mut self) -> std::io::Result<Segment> {
         if self.ended {
-            return Ok(None);
+            return Ok(Segment::End);
         }
         let mut buffer = std::mem::take(&mut self.carry);
         buffer.reserve(SEGMENT_BYTES);
@@ -247,6 +306,11 @@ impl Streaming {
             match self.reader.read(&mut buffer, limit)? {
                 Stretch::Data(_) => {}
                 Stretch::Hole(length) => hole = Some(length),
+                Stretch::Again => {
+                    self.cutter = Cutter::new(Arc::clone(&self.keys), self.reader.page_bytes());
+                    self.hasher = self.hasher.as_ref().map(|_| ContentHasher::default());
+                    return Ok(Segment::Again);
+                }
                 Stretch::End => self.ended = true,
             }
         }
@@ -258,11 +322,13 @@ impl Streaming {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&buffer, &cuts);
         }
-        Ok(Some((buffer, cuts)))
+        Ok(Segment::Content(buffer, cuts))
     }
 
     /// Looks at the file once more after the last segment.
-    pub(super) fn finish(mut self) -> std::io::Result<(Finish, Option<[u8; 32]>)> {
-        Ok((self.reader.finish()?, self.hasher.map(|hasher| hasher.finish())))
+    pub(super) fn finish(mut self) -> std::io::Result<Ended> {
+        let finish = self.reader.finish()?;
+        let hash = self.hasher.map(|hasher| hasher.finish());
+        Ok(Ended { finish, findings: self.reader.findings(), hash })
     }
 }

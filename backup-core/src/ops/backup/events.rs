@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::content::{FileRead, Piece};
+use super::content::{Ended, FileRead, Piece};
 use crate::format::tree::{Content, Entry};
 use crate::pipeline::Pending;
-use crate::source::{Finish, Owner};
+use crate::source::Owner;
 
 /// How an entry compares with the parent's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,12 @@ pub(super) enum Event {
     Linked(Found),
     /// A small file; what was read of it comes out of the batches in the same order.
     File(Found),
-    /// A long file begins; segments and an end follow.
-    Begin(Found),
+    /// A long file begins, cut at fixed places or not; segments and an end follow.
+    Begin(Found, bool),
     Segment(Pending<(Vec<u8>, Vec<Piece>)>),
-    End(std::io::Result<(Finish, Option<[u8; 32]>)>),
+    /// The long file's segments so far are void.
+    Again,
+    End(std::io::Result<Ended>),
 }
 
 /// Steps under way, and no more of them than memory should hold.

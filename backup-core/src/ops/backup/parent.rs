@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::Result;
+use crate::format::database::DatabaseState;
 use crate::format::tree::{Content, Entry, Item};
 use crate::id::ChunkId;
 use crate::repository::Snapshot;
@@ -78,14 +79,24 @@ impl Parent {
         self.levels.pop();
     }
 
+    /// What changed at this time or later may have changed again unnoticed.
+    pub(super) fn settled_seconds(&self) -> i64 {
+        self.started.seconds - TICK_SECONDS
+    }
+
     /// Whether an entry's metadata says that nothing changed since the parent read it.
     pub(super) fn is_unchanged(&self, now: &Entry, size_bytes: u64, before: &Entry) -> bool {
         let same = now.kind == before.kind
             && (now.mtime, now.ctime, now.inode) == (before.mtime, before.ctime, before.inode)
-            && (!now.is_file() || size_bytes == before.size_bytes());
-        let settled = self.started.seconds - TICK_SECONDS;
+            && (!now.is_file() || size_bytes == file_bytes(before));
+        let settled = self.settled_seconds();
         same && now.mtime.seconds < settled && now.ctime.seconds < settled
     }
+}
+
+/// The length of the file that an entry was made of: of a database, part of the content may have lain in its log.
+fn file_bytes(entry: &Entry) -> u64 {
+    DatabaseState::of(entry).map_or_else(|| entry.size_bytes(), |state| state.file_bytes)
 }
 
 /// Whether all chunks of a file's content can be relied on. Only asked where something was lost: the walk through a chunk list costs reads.

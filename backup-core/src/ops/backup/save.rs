@@ -1,6 +1,6 @@
 //! The second half of a walk: saves what was read, in order, and builds trees from it.
 
-use super::content::{FileRead, Piece};
+use super::content::{Ended, FileRead, Piece};
 use super::events::{Event, Found, Status};
 use super::walk::Walk;
 use crate::error::Result;
@@ -9,8 +9,8 @@ use crate::format::tree::{Content, Item};
 use crate::path;
 use crate::progress::Warning;
 use crate::repository::build::{ListBuilder, TreeBuilder};
+use crate::source::Visitor;
 use crate::source::files::is_sqlite;
-use crate::source::{Finish, Visitor};
 
 /// The directories and files that are being saved.
 #[derive(Default)]
@@ -61,8 +61,14 @@ impl Walk<'_, '_> {
                 let read = self.queue.next_read();
                 self.save_file(found, read)
             }
-            Event::Begin(found) => {
-                self.building.file = Some((found, ListBuilder::default(), false));
+            Event::Begin(found, is_grouped) => {
+                self.building.file = Some((found, ListBuilder::new(is_grouped), false));
+                Ok(())
+            }
+            Event::Again => {
+                if let Some((_, list, _)) = &mut self.building.file {
+                    *list = ListBuilder::new(list.is_grouped());
+                }
                 Ok(())
             }
             Event::Segment(pending) => {
@@ -139,21 +145,32 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         };
-        self.note_sqlite(&found, &content.buffer);
+        if content.end.findings.database.is_none() {
+            self.note_sqlite(&found, &content.buffer);
+        }
         found.entry.content = match content.pieces[..] {
             [] => Content::Inline { bytes: Vec::new() },
             [Piece::Inline { start, end }] => Content::Inline { bytes: content.buffer[start..end].to_vec() },
             _ => {
-                let mut list = ListBuilder::default();
+                let mut list = ListBuilder::new(content.is_grouped);
                 self.save_pieces(&mut list, &content.buffer, &content.pieces)?;
                 list.finish(&mut self.run.saver, &self.loader)?
             }
         };
-        found.entry.content_hash = content.hash;
-        self.complete(found, content.finish)
+        self.complete(found, content.end)
     }
 
-    fn complete(&mut self, mut found: Found, finish: Finish) -> Result<()> {
+    fn complete(&mut self, mut found: Found, end: Ended) -> Result<()> {
+        let Ended { finish, findings, hash } = end;
+        found.entry.content_hash = hash;
+        found.entry.extensions.extend(findings.database.map(|state| state.to_extension()));
+        for (kind, message) in findings.warnings {
+            self.warn_saving(kind, &found, message);
+        }
+        for (kind, message) in findings.notes {
+            let subject = self.saving_path(&found.entry.name);
+            self.note(Warning { kind, subject, message });
+        }
         if finish.changed {
             self.warn_saving("changed", &found, "it changed while it was read".to_owned());
         }
@@ -164,7 +181,7 @@ impl Walk<'_, '_> {
 
     fn save_segment(&mut self, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
         let (found, mut list, seen) = self.building.file.take().expect("segments come inside a file");
-        if !seen {
+        if !seen && !list.is_grouped() {
             self.note_sqlite(&found, buffer);
         }
         self.save_pieces(&mut list, buffer, pieces)?;
@@ -174,9 +191,9 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn end_file(&mut self, end: std::io::Result<(Finish, Option<[u8; 32]>)>) -> Result<()> {
+    fn end_file(&mut self, end: std::io::Result<Ended>) -> Result<()> {
         let (mut found, list, _) = self.building.file.take().expect("an end comes after a beginning");
-        let (finish, hash) = match end {
+        let end = match end {
             Ok(end) => end,
             Err(error) => {
                 self.warn_saving("unreadable", &found, format!("it cannot be read: {error}"));
@@ -184,8 +201,7 @@ impl Walk<'_, '_> {
             }
         };
         found.entry.content = list.finish(&mut self.run.saver, &self.loader)?;
-        found.entry.content_hash = hash;
-        self.complete(found, finish)
+        self.complete(found, end)
     }
 
     fn save_pieces(&mut self, list: &mut ListBuilder, buffer: &[u8], pieces: &[Piece]) -> Result<()> {

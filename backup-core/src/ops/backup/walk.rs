@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::content::{self, SMALL_FILE_BYTES_MAX, Streaming};
+use super::content::{self, Ended, SMALL_FILE_BYTES_MAX, Segment, Streaming};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
 use super::save::Building;
 use super::{Outcome, Run};
 use crate::error::{Error, Result};
+use crate::format::database::DatabaseState;
 use crate::format::manifest::Counts;
 use crate::format::tree::Entry;
 use crate::limits::ROOTS_MAX;
@@ -16,7 +17,7 @@ use crate::path;
 use crate::progress::{Progress, Warning};
 use crate::repository::Snapshot;
 use crate::repository::load::Loader;
-use crate::source::{Finish, Handle, Owner, Visitor};
+use crate::source::{Handle, Owner, Visitor};
 
 /// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -110,6 +111,15 @@ impl<'r, 'a> Walk<'r, 'a> {
         Ok((found, unchanged))
     }
 
+    /// Whether the content of a file that looks unchanged is: a database may have changed in its log alone.
+    fn is_same_content(&self, before: &Entry, handle: &dyn Handle) -> bool {
+        let settled_seconds = self.parent.as_ref().map_or(i64::MIN, Parent::settled_seconds);
+        match DatabaseState::of(before) {
+            Some(state) => handle.is_same_database(&state, settled_seconds),
+            None => !handle.is_logged(),
+        }
+    }
+
     /// Notes a name of a file that may have several. Says whether it is the first.
     fn note_link(&mut self, entry: &Entry) -> bool {
         if entry.link_group == 0 {
@@ -175,8 +185,9 @@ impl<'r, 'a> Walk<'r, 'a> {
                 self.warn_here("attributes", &name, format!("its attributes cannot be read: {error}"));
             }
         }
-        self.step(Event::Begin(found))?;
-        let end = match Streaming::open(handle, &keys, self.run.options.content_hash) {
+        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash);
+        self.step(Event::Begin(found, streaming.as_ref().is_ok_and(Streaming::is_grouped)))?;
+        let end = match streaming {
             Ok(streaming) => self.stream_segments(streaming, &keys)?,
             Err(error) => Err(error),
         };
@@ -187,10 +198,10 @@ impl<'r, 'a> Walk<'r, 'a> {
         &mut self,
         mut streaming: Streaming,
         keys: &Arc<crate::keyring::PeriodKeys>,
-    ) -> Result<std::io::Result<(Finish, Option<[u8; 32]>)>> {
+    ) -> Result<std::io::Result<Ended>> {
         loop {
             match streaming.next() {
-                Ok(Some((buffer, cuts))) => {
+                Ok(Segment::Content(buffer, cuts)) => {
                     let keys = Arc::clone(keys);
                     let pending = self.run.repository.workers.submit(move || {
                         let pieces = content::name(&keys, &buffer, &cuts);
@@ -198,7 +209,8 @@ impl<'r, 'a> Walk<'r, 'a> {
                     });
                     self.step(Event::Segment(pending))?;
                 }
-                Ok(None) => return Ok(streaming.finish()),
+                Ok(Segment::Again) => self.step(Event::Again)?,
+                Ok(Segment::End) => return Ok(streaming.finish()),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -244,6 +256,7 @@ impl Visitor for Walk<'_, '_> {
 
     fn file(&mut self, mut entry: Entry, owner: Owner, size_bytes: u64, handle: Box<dyn Handle>) -> Result<()> {
         let (before, unchanged) = self.compare(&entry, size_bytes)?;
+        let unchanged = unchanged && before.as_ref().is_some_and(|before| self.is_same_content(before, &*handle));
         let status = if before.is_some() { Status::Changed } else { Status::New };
         if let Some(before) = before.as_ref().filter(|_| unchanged)
             && (!self.loader.index.is_lossy() || is_whole(&before.content, &self.loader)?)
@@ -251,6 +264,11 @@ impl Visitor for Walk<'_, '_> {
             entry.content = before.content.clone();
             entry.attributes = before.attributes.clone();
             entry.content_hash = before.content_hash;
+            entry.extensions = before.extensions.clone();
+            if DatabaseState::of(&entry).is_some_and(|state| !state.is_whole()) {
+                let message = "the raw copy of a database, stored by an earlier backup, is kept: it is whole only if nothing wrote to it then";
+                self.warn_here("raw_copy", &entry.name, message.to_owned());
+            }
             self.note_link(&entry);
             return self.step(Event::Ready(Found::new(entry, owner, Status::Unchanged)));
         }
@@ -260,7 +278,7 @@ impl Visitor for Walk<'_, '_> {
         if !is_first {
             return self.step(Event::Linked(found));
         }
-        if size_bytes > SMALL_FILE_BYTES_MAX {
+        if size_bytes > SMALL_FILE_BYTES_MAX || handle.is_logged() {
             return self.stream(found, &*handle);
         }
         self.batch.add(handle, size_bytes, self.entered);

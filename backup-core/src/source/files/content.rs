@@ -11,7 +11,9 @@ use rustix::fs::{Advice, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::attributes;
-use super::metadata::{Stat, stat_open};
+use super::database::{Candidate, Databases};
+use super::metadata::{Identity, Stat, stat_open};
+use crate::format::database::DatabaseState;
 use crate::format::tree::Attribute;
 use crate::source::{ContentReader, Finish, Handle, Stretch};
 
@@ -24,6 +26,18 @@ const GROWTH_BYTES: usize = 64 << 10;
 pub(super) struct Place {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) name: Vec<u8>,
+    pub(super) identity: Identity,
+    pub(super) size_bytes: u64,
+    /// Whether files lie beside it that would be a database's.
+    pub(super) has_companions: bool,
+    pub(super) databases: Arc<Databases>,
+}
+
+impl Place {
+    fn candidate(&self) -> Candidate<'_> {
+        let Self { directory, name, identity, size_bytes, has_companions, .. } = self;
+        Candidate { directory, name, identity: *identity, size_bytes: *size_bytes, has_companions: *has_companions }
+    }
 }
 
 impl Handle for Place {
@@ -44,7 +58,15 @@ impl Handle for Place {
     }
 
     fn open(&self) -> io::Result<Box<dyn ContentReader>> {
-        Ok(Box::new(Reader::open(&self.directory, &self.name)?))
+        self.databases.open(&self.candidate())
+    }
+
+    fn is_logged(&self) -> bool {
+        self.databases.is_logged(&self.candidate())
+    }
+
+    fn is_same_database(&self, before: &DatabaseState, settled_seconds: i64) -> bool {
+        self.databases.is_same(&self.candidate(), before, settled_seconds)
     }
 }
 
@@ -59,13 +81,11 @@ fn open_file(directory: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 
 /// Reads the beginning of a regular file, at most `limit` bytes.
 pub(super) fn read_beginning(directory: &OwnedFd, name: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    let mut beginning = Vec::new();
-    Reader::open(directory, name)?.read(&mut beginning, limit)?;
-    Ok(beginning)
+    Reader::open(directory, name)?.beginning(limit)
 }
 
 /// Reads a regular file by offset.
-struct Reader {
+pub(super) struct Reader {
     file: OwnedFd,
     /// As it was when it was opened.
     stat: Stat,
@@ -76,7 +96,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(directory: &OwnedFd, name: &[u8]) -> io::Result<Self> {
+    pub(super) fn open(directory: &OwnedFd, name: &[u8]) -> io::Result<Self> {
         let file = open_file(directory, name)?;
         let stat = stat_open(&file)?;
         if stat.kind != FileType::RegularFile {
@@ -88,6 +108,13 @@ impl Reader {
         }
         let data_end = (stat.allocated_bytes < stat.size_bytes).then_some(0);
         Ok(Self { file, stat, offset_bytes: 0, data_end, is_at_end: false })
+    }
+
+    /// Reads the first bytes, at most `limit`.
+    pub(super) fn beginning(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        let mut beginning = Vec::new();
+        self.read(&mut beginning, limit)?;
+        Ok(beginning)
     }
 
     /// Finds where data begins and ends at the offset. `Some` is a hole or the end.

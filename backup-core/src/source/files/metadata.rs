@@ -13,9 +13,9 @@ use crate::time::Time;
 
 /// Device and inode: the same for all names of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub(super) device: (u32, u32),
-    pub(super) inode: u64,
+pub(crate) struct Identity {
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
 }
 
 impl Identity {
@@ -36,13 +36,13 @@ fn mix(number: u64) -> u64 {
 
 /// What the system says of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Stat {
-    pub(super) identity: Identity,
-    pub(super) kind: FileType,
-    pub(super) size_bytes: u64,
+pub(in crate::source) struct Stat {
+    pub(in crate::source) identity: Identity,
+    pub(in crate::source) kind: FileType,
+    pub(in crate::source) size_bytes: u64,
     pub(super) allocated_bytes: u64,
-    pub(super) mtime: Time,
-    pub(super) ctime: Time,
+    pub(in crate::source) mtime: Time,
+    pub(in crate::source) ctime: Time,
     birth: Option<Time>,
     mode: u32,
     uid: u32,
@@ -83,7 +83,7 @@ impl Stat {
 }
 
 /// Looks at a name in a directory.
-pub(super) fn stat_at(directory: &OwnedFd, name: &[u8]) -> rustix::io::Result<Stat> {
+pub(in crate::source) fn stat_at(directory: &OwnedFd, name: &[u8]) -> rustix::io::Result<Stat> {
     stat(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
 }
 

@@ -1,10 +1,11 @@
 //! Directory trees of the file system, as a [`Source`].
 //!
 //! [`Files`] owns what was asked for: roots and what stays out. [`walk`] visits, [`metadata`] turns the system's answers into entries, [`content`] and [`attributes`]
-//! read later on other threads, [`exclude`] decides what stays out, [`owners`] names users and groups. The order is that of the names' bytes, whatever the file system says.
+//! read later on other threads, [`database`] tells databases from other files, [`exclude`] decides what stays out, [`owners`] names users and groups. The order is that of the names' bytes, whatever the file system says.
 
 mod attributes;
 mod content;
+mod database;
 mod exclude;
 mod listing;
 mod metadata;
@@ -17,8 +18,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use self::database::Databases;
 use self::exclude::{Excludes, LeftOut, Rule};
+pub(super) use self::metadata::{Identity, Stat, stat_at};
 use self::walk::Walker;
+use super::sqlite::{PageReader, SharedConnection, SqliteMode};
 use super::{Source, SourceKind, Visitor};
 use crate::error::{Error, Result};
 use crate::path;
@@ -29,13 +33,16 @@ pub fn is_sqlite(prefix: &[u8]) -> bool {
 }
 
 /// Directory trees, and single files, under their absolute paths.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Files {
     roots: Vec<Vec<u8>>,
     rules: Vec<Rule>,
     exclude_caches: bool,
     one_file_system: bool,
     left_out: Vec<(PathBuf, &'static str)>,
+    sqlite: SqliteMode,
+    page_reader: Option<PageReader>,
+    connections: Vec<(PathBuf, SharedConnection)>,
 }
 
 impl Files {
@@ -52,7 +59,16 @@ impl Files {
         if roots.is_empty() {
             return Err(Error::Usage { what: "there is no path to back up".to_owned() });
         }
-        Ok(Self { roots, rules: Vec::new(), exclude_caches: false, one_file_system: false, left_out: Vec::new() })
+        Ok(Self {
+            roots,
+            rules: Vec::new(),
+            exclude_caches: false,
+            one_file_system: false,
+            left_out: Vec::new(),
+            sqlite: SqliteMode::default(),
+            page_reader: None,
+            connections: Vec::new(),
+        })
     }
 
     /// Leaves out what fits a pattern of `.gitignore` syntax, anchored at each root; `!` keeps what an earlier one left out. Roots themselves are never left out.
@@ -85,12 +101,36 @@ impl Files {
         self
     }
 
+    /// Whether SQLite databases are found by their header and read through SQLite. Default: they are.
+    pub fn sqlite(mut self, mode: SqliteMode) -> Self {
+        self.sqlite = mode;
+        self
+    }
+
+    /// How pages of databases are read. Default: what the linked SQLite allows.
+    pub fn page_reader(mut self, reader: PageReader) -> Self {
+        self.page_reader = Some(reader);
+        self
+    }
+
+    /// Reads the database at a path through a connection that the embedding program has open for it. A database that this process has open, and for which no connection was given, is a
+    /// warning: opening its file a second time would drop the locks of the first.
+    pub fn connection(mut self, path: impl Into<PathBuf>, connection: SharedConnection) -> Self {
+        self.connections.push((path.into(), connection));
+        self
+    }
+
     /// Says whether the patterns can be used, before anything is done.
     ///
     /// # Errors
     /// [`Error::Usage`] for a bad pattern, [`Error::File`] for a file of patterns that cannot be read.
     pub fn check(&self) -> Result<()> {
         Excludes::compile(&self.rules).map(drop)
+    }
+
+    fn databases(&self) -> Databases {
+        let reader = self.page_reader.unwrap_or_else(PageReader::of_this_library);
+        Databases::new(self.sqlite, reader, &self.connections)
     }
 
     /// Without those inside others, unless each may be a file system of its own.

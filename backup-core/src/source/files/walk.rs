@@ -8,18 +8,20 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::Files;
 use super::content::{Place, read_beginning};
+use super::database::{Candidate, Databases};
 use super::exclude::{CACHE_TAG, CACHE_TAG_SIGNATURE, Excludes, LeftOut};
 use super::listing::{self, Listed};
 use super::metadata::{Identity, Stat, stat_at, stat_open};
 use super::owners::Owners;
-use super::{Files, is_sqlite};
 use crate::error::Result;
 use crate::format::tree::{Content, Entry};
 use crate::limits::{PATH_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::path;
 use crate::progress::Warning;
 use crate::source::Visitor;
+use crate::source::sqlite::base_of;
 
 /// Directories that the stack keeps open.
 const OPEN_LEVELS_MAX: usize = 64;
@@ -29,6 +31,7 @@ pub(super) struct Walker<'a> {
     files: &'a Files,
     excludes: Excludes,
     left_out: LeftOut,
+    databases: Arc<Databases>,
     owners: Owners,
     visitor: &'a mut dyn Visitor,
     /// Where the walk is.
@@ -49,8 +52,10 @@ struct Level {
     /// Length of its path.
     path_bytes: usize,
     rest: std::vec::IntoIter<Listed>,
-    /// Names beside which lies a write-ahead log.
-    logged: Vec<Vec<u8>>,
+    /// Names beside which lie files that would be a database's, sorted.
+    companioned: Vec<Vec<u8>>,
+    /// The last of them that was looked at, and whether those files are its own.
+    last_base: Option<(Vec<u8>, bool)>,
     is_incomplete: bool,
 }
 
@@ -63,8 +68,15 @@ struct Found<'n> {
 }
 
 impl Found<'_> {
-    fn place(&self) -> Box<Place> {
-        Box::new(Place { directory: Arc::clone(self.parent), name: self.name.to_vec() })
+    fn place(&self, databases: &Arc<Databases>, has_companions: bool) -> Box<Place> {
+        Box::new(Place {
+            directory: Arc::clone(self.parent),
+            name: self.name.to_vec(),
+            identity: self.stat.identity,
+            size_bytes: self.stat.size_bytes,
+            has_companions,
+            databases: Arc::clone(databases),
+        })
     }
 }
 
@@ -79,6 +91,7 @@ impl<'a> Walker<'a> {
             files,
             excludes,
             left_out,
+            databases: Arc::new(files.databases()),
             owners: Owners::of_this_machine(),
             visitor,
             path: Vec::new(),
@@ -126,6 +139,11 @@ impl<'a> Walker<'a> {
 
     /// Visits a name in the newest level.
     fn child(&mut self, directory: &Arc<OwnedFd>, listed: &Listed) -> Result<()> {
+        if matches!(listed.kind, FileType::RegularFile | FileType::Unknown)
+            && self.is_companion(directory, &listed.name)
+        {
+            return Ok(());
+        }
         let (path_bytes, depth) = (self.path.len(), self.levels.len());
         if !self.path.ends_with(b"/") {
             self.path.push(b'/');
@@ -157,20 +175,20 @@ impl<'a> Walker<'a> {
         match found.stat.kind {
             FileType::Directory => self.enter(found, entry),
             FileType::RegularFile => {
-                self.note_logged(found);
-                self.visitor.file(entry, owner, found.stat.size_bytes, found.place())
+                let handle = found.place(&self.databases, self.has_companions(found.name));
+                self.visitor.file(entry, owner, found.stat.size_bytes, handle)
             }
             FileType::Symlink => match rustix::fs::readlinkat(found.parent, found.name, Vec::new()) {
                 Ok(target) => {
                     entry.content = Content::Link { target: target.into_bytes() };
-                    self.visitor.other(entry, owner, found.place())
+                    self.visitor.other(entry, owner, found.place(&self.databases, false))
                 }
                 Err(error) => {
                     self.warn_unreadable(error);
                     Ok(())
                 }
             },
-            _ => self.visitor.other(entry, owner, found.place()),
+            _ => self.visitor.other(entry, owner, found.place(&self.databases, false)),
         }
     }
 
@@ -205,14 +223,22 @@ impl<'a> Walker<'a> {
     /// Keeps a directory without what is in it.
     fn enter_closed(&mut self, found: &Found<'_>, entry: Entry, is_incomplete: bool) -> Result<()> {
         let owner = self.owners.find(entry.uid, entry.gid);
-        self.visitor.enter(entry, owner, found.place())?;
+        self.visitor.enter(entry, owner, found.place(&self.databases, false))?;
         self.visitor.leave(is_incomplete)
     }
 
     fn push(&mut self, entry: Entry, identity: Identity, directory: Arc<OwnedFd>) -> Result<()> {
         let (mut listed, outcome) = listing::list(&directory, &mut self.answer);
         let owner = self.owners.find(entry.uid, entry.gid);
-        self.visitor.enter(entry, owner, Box::new(Place { directory: Arc::clone(&directory), name: Vec::new() }))?;
+        let handle = Place {
+            directory: Arc::clone(&directory),
+            name: Vec::new(),
+            identity,
+            size_bytes: 0,
+            has_companions: false,
+            databases: Arc::clone(&self.databases),
+        };
+        self.visitor.enter(entry, owner, Box::new(handle))?;
         if self.files.exclude_caches && is_cache(&directory, &listed) {
             listed.retain(|listed| listed.name == CACHE_TAG);
         }
@@ -223,7 +249,8 @@ impl<'a> Walker<'a> {
             directory: Some(directory),
             identity,
             path_bytes: self.path.len(),
-            logged: find_logged(&listed),
+            companioned: if self.databases.is_on() { find_companioned(&listed) } else { Vec::new() },
+            last_base: None,
             rest: listed.into_iter(),
             is_incomplete: false,
         });
@@ -280,13 +307,29 @@ impl<'a> Walker<'a> {
         true
     }
 
-    /// Notes a file with a write-ahead log beside it. Where its header tells a SQLite database, whoever reads the content notes it.
-    fn note_logged(&mut self, found: &Found<'_>) {
-        let is_logged = self.levels.last().is_some_and(|level| level.logged.iter().any(|name| name == found.name));
-        if is_logged && !read_beginning(found.parent, found.name, 16).is_ok_and(|beginning| is_sqlite(&beginning)) {
-            let message = "a database that may be in use, read as a plain file".to_owned();
-            self.visitor.note(Warning { kind: "sqlite", subject: self.path.clone(), message });
+    /// Whether files lie beside it that would be a database's.
+    fn has_companions(&self, name: &[u8]) -> bool {
+        let is_listed = |level: &Level| level.companioned.binary_search_by(|base| base.as_slice().cmp(name)).is_ok();
+        self.levels.last().is_some_and(is_listed)
+    }
+
+    /// Whether a name is that of the log, index or journal of a database beside it: what counts of it is read with the database, and it comes and goes with transactions.
+    fn is_companion(&mut self, directory: &Arc<OwnedFd>, name: &[u8]) -> bool {
+        let Some(base) = base_of(name).filter(|base| self.has_companions(base)) else { return false };
+        let Some(level) = self.levels.last_mut() else { return false };
+        if let Some((last, is_database)) = &level.last_base
+            && last == base
+        {
+            return *is_database;
         }
+        let candidate = |stat: &Stat| {
+            let (identity, size_bytes) = (stat.identity, stat.size_bytes);
+            Candidate { directory, name: base, identity, size_bytes, has_companions: true }
+        };
+        let stat = stat_at(directory, base).ok().filter(|stat| stat.kind == FileType::RegularFile);
+        let is_database = stat.is_some_and(|stat| self.databases.owns_companions(&candidate(&stat)));
+        level.last_base = Some((base.to_vec(), is_database));
+        is_database
     }
 
     fn warn_unreadable(&mut self, error: Errno) {
@@ -311,8 +354,12 @@ fn is_cache(directory: &OwnedFd, listed: &[Listed]) -> bool {
             .is_ok_and(|beginning| beginning == CACHE_TAG_SIGNATURE)
 }
 
-fn find_logged(listed: &[Listed]) -> Vec<Vec<u8>> {
+/// Names that are listed together with the name of a file that SQLite would keep beside them.
+fn find_companioned(listed: &[Listed]) -> Vec<Vec<u8>> {
     let is_listed = |name: &&[u8]| listed.binary_search_by(|listed| listed.name.as_slice().cmp(name)).is_ok();
-    let bases = listed.iter().filter_map(|listed| listed.name.strip_suffix(b"-wal"));
-    bases.filter(is_listed).map(<[u8]>::to_vec).collect()
+    let bases = listed.iter().filter_map(|listed| base_of(&listed.name)).filter(is_listed);
+    let mut bases: Vec<Vec<u8>> = bases.map(<[u8]>::to_vec).collect();
+    bases.sort_unstable();
+    bases.dedup();
+    bases
 }

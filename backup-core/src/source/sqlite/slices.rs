@@ -1,0 +1,130 @@
+//! Passes over the pages of a database, in one transaction or in slices of it.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::open::Trouble;
+use super::pages::{Message, page_bytes};
+
+/// Bytes that go to the reader's caller at once.
+pub(super) const PART_BYTES: usize = 1 << 20;
+/// How long a lock that keeps writers waiting is held at once.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Where parts go.
+pub(super) struct Outlet<'a>(pub(super) &'a SyncSender<Message>);
+
+impl Outlet<'_> {
+    pub(super) fn send(&self, message: Message) -> Result<(), Trouble> {
+        self.0.send(message).map_err(|_| abandoned())
+    }
+}
+
+fn abandoned() -> Trouble {
+    Trouble::Io(std::io::ErrorKind::Interrupted.into())
+}
+
+/// How a pass over the pages ended.
+pub(super) enum Pass {
+    Whole,
+    /// Something was committed in a pause.
+    Overtaken,
+}
+
+/// A pass over all pages, in one transaction or, where that keeps writers waiting, in several between which nothing may be committed.
+pub(super) struct Slices<'a> {
+    connection: &'a Connection,
+    outlet: &'a Outlet<'a>,
+    keeps_waiting: bool,
+    began: Instant,
+    /// The longest time for which the lock was held.
+    pub(super) held: Duration,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(connection: &'a Connection, outlet: &'a Outlet<'a>, keeps_waiting: bool) -> Self {
+        Self { connection, outlet, keeps_waiting, began: Instant::now(), held: Duration::ZERO }
+    }
+
+    pub(super) fn pass(&mut self) -> Result<Pass, Trouble> {
+        let begun = self.begin()?;
+        let outcome = self.read_all(begun);
+        let ended = self.end();
+        let outcome = outcome?;
+        ended?;
+        Ok(outcome)
+    }
+
+    fn read_all(&mut self, begun: (i64, u64)) -> Result<Pass, Trouble> {
+        let page_bytes = page_bytes(self.connection).map_err(|error| Trouble::of(&error))?.max(1) as usize;
+        let pages_at_once = (PART_BYTES / page_bytes).max(1) as u64;
+        let mut next = 1;
+        while next <= begun.1 {
+            let last = (next + pages_at_once - 1).min(begun.1);
+            let mut part = Vec::with_capacity((last + 1 - next) as usize * page_bytes);
+            self.read_pages(next, last, &mut part)?;
+            next = last + 1;
+            if !self.keeps_waiting {
+                self.outlet.send(Message::Part(part))?;
+                continue;
+            }
+            let full = match self.outlet.0.try_send(Message::Part(part)) {
+                Ok(()) => None,
+                Err(TrySendError::Full(message)) => Some(message),
+                Err(TrySendError::Disconnected(_)) => return Err(abandoned()),
+            };
+            if next <= begun.1 && (full.is_some() || self.began.elapsed() > SLICE) {
+                self.end()?;
+                full.map_or(Ok(()), |message| self.outlet.send(message))?;
+                if self.begin()? != begun {
+                    return Ok(Pass::Overtaken);
+                }
+            } else if let Some(message) = full {
+                self.end()?;
+                self.outlet.send(message)?;
+            }
+        }
+        Ok(Pass::Whole)
+    }
+
+    fn read_pages(&self, first: u64, last: u64, part: &mut Vec<u8>) -> Result<(), Trouble> {
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+            for page in first..=last {
+                let mut rows = statement.query([page.cast_signed()])?;
+                let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                part.extend_from_slice(row.get_ref(0)?.as_blob()?);
+            }
+            Ok(())
+        };
+        read().map_err(|error| Trouble::of(&error))
+    }
+
+    /// Begins a transaction that reads. Returns a number that changes with every commit of others, and how many pages there are.
+    fn begin(&mut self) -> Result<(i64, u64), Trouble> {
+        let begin = || -> rusqlite::Result<(i64, u64)> {
+            self.connection.execute_batch("BEGIN")?;
+            let number = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+            // The schema's table is read for the transaction to begin.
+            number("SELECT count(*) FROM sqlite_schema")?;
+            Ok((number("PRAGMA data_version")?, number("PRAGMA page_count")?.cast_unsigned()))
+        };
+        let begun = begin();
+        self.began = Instant::now();
+        begun.map_err(|error| {
+            let _ = self.end();
+            Trouble::of(&error)
+        })
+    }
+
+    /// Ends the transaction, if one is open.
+    fn end(&mut self) -> Result<(), Trouble> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.held = self.held.max(self.began.elapsed());
+        self.connection.execute_batch("ROLLBACK").map_err(|error| Trouble::of(&error))
+    }
+}
