@@ -33,10 +33,17 @@ const CHOICES: [(i32, u32, u32); 13] = [
 /// Small files that are read, one after the other, with an index that was read before and no frame at hand.
 const PROBES: usize = 40;
 
+/// Chunks in KiB for a large file that changes.
+const CHUNKS: [u32; 5] = [16, 32, 64, 128, 256];
+/// Bytes of that file, and places in it at which a line is inserted.
+const LARGE_BYTES: usize = 256 << 20;
+const LARGE_CHANGES: usize = 300;
+
 fn main() -> Result<(), Box<dyn Error>> {
     if tasks::serve()? {
         return Ok(());
     }
+    large_file()?;
     let directory = kit::work_directory()?;
     let corpora = corpus::make_all(directory.path(), kit::corpus_bytes())?;
     let corpus = corpora.last().ok_or("there is no corpus")?;
@@ -77,6 +84,47 @@ fn main() -> Result<(), Box<dyn Error>> {
             format!("{:.0}", of(&|(_, dump)| dump.get("fetched")) / 1024.0 / probes.len() as f64),
             format!("{:.2}", of(&|(_, dump)| dump.get("dump")) * 1000.0 / probes.len() as f64),
         ]);
+    }
+    Ok(())
+}
+
+/// What the second version of a large file costs: the files of the corpus, one after another, with lines inserted here and there.
+fn large_file() -> Result<(), Box<dyn Error>> {
+    let directory = kit::work_directory()?;
+    let corpora = corpus::make_all(directory.path(), kit::corpus_bytes())?;
+    let corpus = corpora.last().ok_or("there is no corpus")?;
+    let mut content = Vec::new();
+    for file in kit::files_below(&corpus.path)? {
+        if content.len() < LARGE_BYTES {
+            content.extend(std::fs::read(file)?);
+        }
+    }
+    let mut changed = Vec::with_capacity(content.len() + LARGE_CHANGES * 100);
+    let mut random = corpus::Random::new(5);
+    for stretch in content.chunks(content.len().div_ceil(LARGE_CHANGES)) {
+        let place = random.below(stretch.len() as u64) as usize;
+        changed.extend_from_slice(&stretch[..place]);
+        changed.extend_from_slice(format!("a line that was not there before: {place}\n").as_bytes());
+        changed.extend_from_slice(&stretch[place..]);
+    }
+    head(
+        &format!("a file of {:.0} MiB, {LARGE_CHANGES} lines inserted", mib(content.len() as u64)),
+        &["chunk KiB", "first: stored MiB", "chunks", "second: stored MiB", "chunks"],
+    );
+    let (file, place) = (directory.path().join("large/file"), Place(directory.path().join("large.repository")));
+    std::fs::create_dir(directory.path().join("large"))?;
+    for chunk in if kit::is_trial() { &CHUNKS[..1] } else { &CHUNKS[..] } {
+        drop(place.init(&InitOptions::new().chunk_bytes_avg(chunk << 10))?);
+        let mut cells = vec![chunk.to_string()];
+        for version in [&content, &changed] {
+            std::fs::write(&file, version)?;
+            let (repository, large) = (place.0.to_string_lossy(), directory.path().join("large"));
+            let took = tasks::run(&["backup", &repository, &large.to_string_lossy(), "3"])?;
+            cells.push(format!("{:.2}", mib(took.get("stored") as u64)));
+            cells.push(format!("{:.0}", took.get("chunks")));
+        }
+        row(&cells);
+        place.remove()?;
     }
     Ok(())
 }
