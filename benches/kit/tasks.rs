@@ -27,6 +27,12 @@ const TASK: &str = "--holdfast-task";
 pub(crate) struct Took(HashMap<String, f64>);
 
 impl Took {
+    /// Takes the numbers out of `name=number` words.
+    pub(crate) fn parse(text: &str) -> Self {
+        let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
+        Self(pairs.filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?))).collect())
+    }
+
     /// One of its numbers; 0 where it has none of that name.
     pub(crate) fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
@@ -85,8 +91,7 @@ pub(crate) fn run(words: &[&str]) -> Result<Took, Box<dyn Error>> {
     if !output.status.success() {
         return Err(format!("{words:?} failed: {}{}", text, String::from_utf8_lossy(&output.stderr)).into());
     }
-    let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
-    Ok(Took(pairs.filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?))).collect()))
+    Ok(Took::parse(&text))
 }
 
 /// Does the task that this process was started for, if it was, and prints what it took.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Repository;
 use super::load::Loader;
+use crate::compress::is_incompressible;
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
@@ -138,20 +139,29 @@ impl Saver {
         loader: &Loader<'_>,
         id: &ChunkId,
         plaintext: &[u8],
-        incompressible: bool,
+        incompressible: Option<bool>,
     ) -> Result<bool> {
-        let stream = if incompressible { Which::Incompressible } else { Which::Content };
-        self.save(loader, id, plaintext, stream)
+        let which = || match incompressible.unwrap_or_else(|| is_incompressible(plaintext)) {
+            true => Which::Incompressible,
+            false => Which::Content,
+        };
+        self.save(loader, id, plaintext, which)
     }
 
     /// Names and saves a node.
     pub(crate) fn save_node(&mut self, loader: &Loader<'_>, record: &[u8]) -> Result<ChunkId> {
         let id = self.keys.node_id(record);
-        self.save(loader, &id, record, Which::Nodes)?;
+        self.save(loader, &id, record, || Which::Nodes)?;
         Ok(id)
     }
 
-    fn save(&mut self, loader: &Loader<'_>, id: &ChunkId, plaintext: &[u8], which: Which) -> Result<bool> {
+    fn save(
+        &mut self,
+        loader: &Loader<'_>,
+        id: &ChunkId,
+        plaintext: &[u8],
+        which: impl FnOnce() -> Which,
+    ) -> Result<bool> {
         let prefix = id.prefix();
         if self.fresh.contains(&prefix) || loader.relies_on(&prefix) {
             return Ok(false);
@@ -163,6 +173,7 @@ impl Saver {
         if self.dry_run {
             return Ok(true);
         }
+        let which = which();
         let frame_bytes = self.keys.parameters().frame_bytes as usize;
         let overflows = self.stream(which).frame.len() + plaintext.len() > FRAME_PAYLOAD_BYTES_MAX as usize;
         if overflows {

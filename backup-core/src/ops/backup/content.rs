@@ -21,8 +21,8 @@ const ZERO_RUN: usize = ZERO_RUN_BYTES_MIN as usize;
 /// A piece of a file, its bytes in the buffer beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// `buffer[start..end]`.
-    Chunk { id: ChunkId, start: usize, end: usize, incompressible: bool },
+    /// `buffer[start..end]`; whether it does not compress, where that was tried.
+    Chunk { id: ChunkId, start: usize, end: usize, incompressible: Option<bool> },
     /// Zero bytes.
     Zeros(u64),
     /// A hole.
@@ -135,14 +135,15 @@ fn is_zero(block: &[u8]) -> bool {
     block[..16] == [0; 16] && block.chunks(512).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
-/// Names what was cut.
-pub(super) fn name(keys: &PeriodKeys, buffer: &[u8], cuts: &[Cut]) -> Vec<Piece> {
+/// Names what was cut. Where most of it is known to be stored, `tries` is false: whether a chunk compresses is then tried only if it is new.
+pub(super) fn name(keys: &PeriodKeys, buffer: &[u8], cuts: &[Cut], tries: bool) -> Vec<Piece> {
     let name = |cut: &Cut| match *cut {
         Cut::Zeros(length) => Piece::Zeros(length),
         Cut::Hole(length) => Piece::Hole(length),
         Cut::Chunk { start, end } => {
             let plaintext = &buffer[start..end];
-            Piece::Chunk { id: keys.content_id(plaintext), start, end, incompressible: is_incompressible(plaintext) }
+            let incompressible = tries.then(|| is_incompressible(plaintext));
+            Piece::Chunk { id: keys.content_id(plaintext), start, end, incompressible }
         }
     };
     cuts.iter().map(name).collect()
@@ -213,7 +214,7 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
     let finish = reader.finish()?;
     let pieces = match cuts[..] {
         [Cut::Chunk { start, end }] if end - start <= INLINE_BYTES => vec![Piece::Inline { start, end }],
-        _ => name(keys, &buffer, &cuts),
+        _ => name(keys, &buffer, &cuts, true),
     };
     let hash = with_hash.then(|| {
         let mut hasher = ContentHasher::default();

@@ -186,9 +186,12 @@ impl<'r, 'a> Walk<'r, 'a> {
             }
         }
         let streaming = Streaming::open(handle, &keys, self.run.options.content_hash);
-        self.step(Event::Begin(found, streaming.as_ref().is_ok_and(Streaming::is_grouped)))?;
+        let is_grouped = streaming.as_ref().is_ok_and(Streaming::is_grouped);
+        // Of a database that was stored before, most groups are there already.
+        let tries = !(is_grouped && found.before.is_some());
+        self.step(Event::Begin(found, is_grouped))?;
         let end = match streaming {
-            Ok(streaming) => self.stream_segments(streaming, &keys)?,
+            Ok(streaming) => self.stream_segments(streaming, &keys, tries)?,
             Err(error) => Err(error),
         };
         self.step(Event::End(end))
@@ -198,13 +201,14 @@ impl<'r, 'a> Walk<'r, 'a> {
         &mut self,
         mut streaming: Streaming,
         keys: &Arc<crate::keyring::PeriodKeys>,
+        tries: bool,
     ) -> Result<std::io::Result<Ended>> {
         loop {
             match streaming.next() {
                 Ok(Segment::Content(buffer, cuts)) => {
                     let keys = Arc::clone(keys);
                     let pending = self.run.repository.workers.submit(move || {
-                        let pieces = content::name(&keys, &buffer, &cuts);
+                        let pieces = content::name(&keys, &buffer, &cuts, tries);
                         (buffer, pieces)
                     });
                     self.step(Event::Segment(pending))?;

@@ -145,6 +145,12 @@ impl ContentReader for Reading {
                     Message::Failed(error) => return Err(error),
                 }
             }
+            if buffer.is_empty() && self.taken == 0 && self.part.len() <= limit {
+                // A whole part changes hands without being copied.
+                std::mem::swap(buffer, &mut self.part);
+                self.part.clear();
+                continue;
+            }
             let wanted = (limit - (buffer.len() - start)).min(self.part.len() - self.taken);
             buffer.extend_from_slice(&self.part[self.taken..self.taken + wanted]);
             self.taken += wanted;

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use super::open::Trouble;
 use super::pages::{Message, page_bytes};
 
-/// Bytes that go to the reader's caller at once.
-pub(super) const PART_BYTES: usize = 1 << 20;
+/// Bytes that go to the reader's caller at once: what it asks for at once, so that they need not be copied.
+pub(super) const PART_BYTES: usize = 2 << 20;
 /// How long a lock that keeps writers waiting is held at once.
 const SLICE: Duration = Duration::from_millis(100);
 
