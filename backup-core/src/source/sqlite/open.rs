@@ -18,8 +18,15 @@ use super::Header;
 use super::copy::{self, Scratch};
 use crate::source::files::{Stat, stat_at};
 
-/// How long another program's lock is waited for.
-const BUSY_WAIT: Duration = Duration::from_secs(10);
+/// How often and at which distance another program's lock is tried again: ten seconds in all. SQLite's own waiting takes longer pauses, and can miss all moments at which a
+/// busy writer lets go.
+const BUSY_TRIES: i32 = 5000;
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
+
+fn wait_for_lock(tries: i32) -> bool {
+    std::thread::sleep(BUSY_PAUSE);
+    tries < BUSY_TRIES
+}
 
 /// Where a database lies.
 #[derive(Clone, Debug)]
@@ -159,8 +166,8 @@ pub(super) fn connect_path(path: &[u8], parameters: &str) -> rusqlite::Result<Co
         true => flags.difference(OpenFlags::SQLITE_OPEN_READ_ONLY).union(OpenFlags::SQLITE_OPEN_READ_WRITE),
         false => flags,
     };
-    let connection = Connection::open_with_flags(uri(path, parameters), flags)?;
-    connection.busy_timeout(BUSY_WAIT)?;
+    let mut connection = Connection::open_with_flags(uri(path, parameters), flags)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     Ok(connection)
 }
 
