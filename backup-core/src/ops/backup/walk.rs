@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::content::{self, Ended, SMALL_FILE_BYTES_MAX, Segment, Streaming};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
+use super::probes::Probing;
 use super::save::Building;
 use super::{Outcome, Run};
 use crate::error::{Error, Result};
@@ -13,10 +14,12 @@ use crate::format::database::DatabaseState;
 use crate::format::manifest::Counts;
 use crate::format::tree::Entry;
 use crate::limits::ROOTS_MAX;
+use crate::ops::check::unless_damage;
 use crate::path;
 use crate::progress::{Progress, Warning};
 use crate::repository::Snapshot;
 use crate::repository::load::Loader;
+use crate::source::sqlite::probe;
 use crate::source::{Handle, Owner, Visitor};
 
 /// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
@@ -42,6 +45,7 @@ pub(super) struct Walk<'r, 'a> {
     pub(super) counts: Counts,
     pub(super) warnings: Vec<Warning>,
     pub(super) notes: Vec<Warning>,
+    pub(super) probing: Probing,
 }
 
 /// Small files that no worker reads yet.
@@ -72,6 +76,12 @@ impl<'r, 'a> Walk<'r, 'a> {
     pub(super) fn new(run: &'r mut Run<'a>, parent: Option<&Snapshot>, progress: &'r dyn Progress) -> Result<Self> {
         let loader = Loader::new(run.repository)?;
         let work_max = 2 * run.repository.workers.count() + 2;
+        let requests = run.options.probes.clone();
+        // What the parent found is a saving only: where it is lost, databases are read again.
+        let before = match parent.filter(|_| !requests.is_empty()) {
+            Some(parent) => unless_damage(parent.probe_results(&loader))?.unwrap_or_default(),
+            None => Vec::new(),
+        };
         Ok(Self {
             run,
             loader,
@@ -86,6 +96,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             counts: Counts::default(),
             warnings: Vec::new(),
             notes: Vec::new(),
+            probing: Probing::new(requests, before),
         })
     }
 
@@ -96,11 +107,17 @@ impl<'r, 'a> Walk<'r, 'a> {
             self.save(event)?;
         }
         self.end_root()?;
+        let probes = std::mem::take(&mut self.probing).finish();
+        for result in &probes {
+            if let Some(message) = probe::outcome(result) {
+                self.warning(Warning { kind: "probe", subject: result.path.clone(), message });
+            }
+        }
         self.counts.warnings = self.warnings.len() as u64;
         self.counts.new_chunks = self.run.saver.saved.new_chunks;
         self.counts.new_chunk_bytes = self.run.saver.saved.new_chunk_bytes;
         let Self { building, counts, warnings, notes, loader, .. } = self;
-        Ok(Outcome { roots: building.roots, counts, warnings, notes, bad: loader.bad() })
+        Ok(Outcome { roots: building.roots, counts, warnings, notes, bad: loader.bad(), probes })
     }
 
     /// Finds the entry in the parent.

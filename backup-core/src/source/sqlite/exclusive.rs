@@ -5,6 +5,7 @@
 //! connection; [`holders`] looks without opening, and callers ask it first.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -17,20 +18,28 @@ use rustix::process::{Flock, FlockType, fcntl_getlk};
 const LOCKED_FROM: u64 = 0x4000_0000;
 const LOCKED_BYTES: u64 = 512;
 
+/// Begins every database that is not empty.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// SQLite opens no file with a longer path; it keeps some room for suffixes.
+const PATH_BYTES_MAX: usize = 500;
+
 /// Device and inode of a file.
 pub(crate) type Identity = (u64, u64);
 
 /// Names those that have one of some files open, for people: `process 12 (sqlite3)`, or this program itself. Empty where nobody does, as far as the system tells: processes of others are seen
 /// by the superuser only.
 pub(crate) fn holders(files: &[Identity]) -> Vec<String> {
+    let own = (!files.is_empty() && has_open("self", files)).then(|| "this process itself".to_owned());
+    own.into_iter().chain(other_holders(files)).collect()
+}
+
+/// The same of processes other than this one.
+pub(crate) fn other_holders(files: &[Identity]) -> Vec<String> {
     let mut found = Vec::new();
     if files.is_empty() {
         return found;
     }
     let own = std::process::id();
-    if has_open("self", files) {
-        found.push("this process itself".to_owned());
-    }
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = process.file_name();
         let Some(number) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -65,7 +74,7 @@ pub(crate) fn is_locked(file: &File) -> bool {
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// Its file is whole without log and journal, and nobody else can use it.
-    Alone(Alone),
+    Alone(#[allow(dead_code, reason = "it is there to be dropped")] Alone),
     /// Somebody uses it.
     InUse,
     /// SQLite cannot open it; nothing was changed. What lies beside it may belong to it all the same.
@@ -82,6 +91,10 @@ pub(crate) struct Alone {
 /// modes of the database stay as they are. Nobody can read or write it until the lock is dropped, and dropping it touches no file under the database's names: they may be
 /// another's by then.
 pub(crate) fn take(path: &Path) -> Taken {
+    // SQLite applies and removes what lies beside any file before it looks whether that is a database.
+    if !begins_as_database(path) {
+        return Taken::NotOpened;
+    }
     match try_take(path) {
         Ok(connection) => Taken::Alone(Alone { _connection: connection }),
         Err(error) => match error.sqlite_error_code() {
@@ -93,9 +106,18 @@ pub(crate) fn take(path: &Path) -> Taken {
     }
 }
 
+/// Whether a file begins as databases do; an empty one is a database, too.
+fn begins_as_database(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut beginning));
+    read.is_ok() && (beginning.is_empty() || beginning == MAGIC)
+}
+
 fn try_take(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    // Neither failure nor success may touch the log when the connection is closed: by then it may be another's.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(Duration::ZERO)?;
     // In this mode a lock that was taken is kept, and the log is read without the shared memory beside it.
     let _: String = connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
@@ -106,7 +128,6 @@ fn try_take(path: &Path) -> rusqlite::Result<Connection> {
         return Err(rusqlite::Error::SqliteFailure(code, None));
     }
     connection.execute_batch("BEGIN EXCLUSIVE")?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 
@@ -117,6 +138,11 @@ pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
+}
+
+/// Whether a path is short enough for SQLite.
+pub(crate) fn has_room_for(path: &Path) -> bool {
+    path.as_os_str().len() <= PATH_BYTES_MAX
 }
 
 /// Says why the schema of a database that nothing writes to cannot be read; `None` if it can.

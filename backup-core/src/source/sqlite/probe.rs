@@ -72,6 +72,15 @@ pub(crate) struct Difference {
     pub(crate) is_doubtful: bool,
 }
 
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.table {
+            Some(table) => write!(f, "table {table}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
 /// Compares an answer with the recorded one to the same request. What had failed already when it was recorded says nothing, and is left out.
 pub(crate) fn compare(recorded: &ProbeResult, found: &ProbeResult) -> Vec<Difference> {
     let whole = |message: String| Difference { table: None, message, is_doubtful: false };
@@ -199,6 +208,8 @@ enum Found {
 /// Looks a name up as SQLite does, by the letters of ASCII without their case.
 fn find(connection: &Connection, name: &str) -> Result<Option<Found>, Trouble> {
     let sql = "SELECT type, wr FROM pragma_table_list(?1) WHERE schema = 'main'";
+    // The list has the schema's own table by its older name.
+    let name = if name.eq_ignore_ascii_case("sqlite_schema") { "sqlite_master" } else { name };
     let row = connection.query_row(sql, [name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)));
     Ok(row.optional()?.map(|(kind, without_rowid)| match kind.as_str() {
         "view" => Found::View,

@@ -105,7 +105,7 @@ fn an_idle_connection_of_another_process_is_found_by_its_descriptor() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.db");
     let Some(client) = Client::open(&path, "CREATE TABLE t(x)") else { return };
-    let file = fs::File::open(&path).unwrap();
+    let file = File::open(&path).unwrap();
     assert!(!is_locked(&file), "an idle connection holds no lock");
     drop(file);
     assert_eq!(holders(&[identity(&path)]), [client.name()]);
@@ -139,7 +139,7 @@ fn a_database_that_another_process_uses_cannot_be_taken() {
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read(beside(&path, "-wal")).ok(), log);
         // The plain descriptor comes last: this process holds no lock any more that closing it could drop.
-        assert!(is_locked(&fs::File::open(&path).unwrap()), "{mode}");
+        assert!(is_locked(&File::open(&path).unwrap()), "{mode}");
         drop(client);
         assert!(matches!(take(&path), Taken::Alone(_)), "{mode}");
     }
@@ -208,11 +208,18 @@ fn dropping_the_lock_touches_nothing_under_names_that_are_anothers_by_then() {
 fn what_is_no_database_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.db");
+    // The second begins as a database, and is none.
+    for content in [vec![7; 5000], [MAGIC, &[7; 4984]].concat()] {
+        fs::write(&path, &content).unwrap();
+        fs::write(beside(&path, "-wal"), b"of something else").unwrap();
+        assert!(matches!(take(&path), Taken::NotOpened));
+        assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(fs::read(beside(&path, "-wal")).unwrap(), b"of something else");
+    }
     fs::write(&path, vec![7; 5000]).unwrap();
-    fs::write(beside(&path, "-wal"), b"of something else").unwrap();
+    fs::write(beside(&path, "-journal"), b"of something else").unwrap();
     assert!(matches!(take(&path), Taken::NotOpened));
-    assert_eq!(fs::read(&path).unwrap(), vec![7; 5000]);
-    assert_eq!(fs::read(beside(&path, "-wal")).unwrap(), b"of something else");
+    assert_eq!(fs::read(beside(&path, "-journal")).unwrap(), b"of something else");
     assert!(matches!(take(&directory.path().join("missing")), Taken::NotOpened));
 }
 

@@ -20,7 +20,8 @@ pub enum Integrity {
 }
 
 impl Integrity {
-    pub(super) fn number(self) -> u8 {
+    /// As results record it.
+    pub(crate) fn number(self) -> u8 {
         match self {
             Integrity::None => INTEGRITY_NONE,
             Integrity::Quick => INTEGRITY_QUICK,
