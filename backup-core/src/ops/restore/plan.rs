@@ -12,6 +12,7 @@ use super::{Overwrite, RestoreOptions, RestoreReport, Selection};
 use crate::error::{Error, Result};
 use crate::format::probes::ProbeResult;
 use crate::format::tree::{Content, Entry};
+use crate::ops::check::unless_damage;
 use crate::path;
 use crate::pipeline::{Ordered, Scope};
 use crate::progress::{Progress, Stage};
@@ -41,6 +42,7 @@ pub(super) fn run(
     let shared =
         Shared { loader, comparer: Comparer::new(loader), applying: Applying { ownership }, verify: options.verify };
     let recorded = recorded(loader, snapshot, options)?;
+    let is_unknown = recorded.is_none();
     let workers = &loader.repository.workers;
     workers.scope(|scope| {
         let mut plan = Plan {
@@ -58,8 +60,12 @@ pub(super) fn run(
             links: HashMap::new(),
             report: RestoreReport::default(),
             target: None,
-            recorded,
+            recorded: recorded.unwrap_or_default(),
         };
+        if is_unknown {
+            let message = "what probes found in its databases is lost, so they cannot be compared with it";
+            plan.warn("probe", Vec::new(), message.to_owned());
+        }
         for top in tops {
             plan.restore_top(top)?;
         }
@@ -67,19 +73,20 @@ pub(super) fn run(
     })
 }
 
-/// What probes found in the snapshot's databases, if what is restored must be compared with it.
+/// What probes found in the snapshot's databases, if what is restored must be compared with it; `None` if it is lost.
 fn recorded(
     loader: &Loader<'_>,
     snapshot: &Snapshot,
     options: &RestoreOptions,
-) -> Result<HashMap<Vec<u8>, Vec<ProbeResult>>> {
+) -> Result<Option<HashMap<Vec<u8>, Vec<ProbeResult>>>> {
     let mut recorded: HashMap<Vec<u8>, Vec<ProbeResult>> = HashMap::new();
     if options.verify && !options.dry_run {
-        for result in snapshot.probe_results(loader)? {
+        let Some(results) = unless_damage(snapshot.probe_results(loader))? else { return Ok(None) };
+        for result in results {
             recorded.entry(result.path.clone()).or_default().push(result);
         }
     }
-    Ok(recorded)
+    Ok(Some(recorded))
 }
 
 /// A restore under way.
