@@ -25,6 +25,15 @@ impl Probing {
         Self { requests, before, results: Vec::new() }
     }
 
+    /// Whether anything is asked about the database at a path, which is told only if anything is asked at all.
+    pub(super) fn asks(&self, path: impl FnOnce() -> Vec<u8>) -> bool {
+        if self.requests.is_empty() {
+            return false;
+        }
+        let path = path();
+        self.requests.iter().any(|request| request.database == path)
+    }
+
     /// What is asked about the database at a path.
     pub(super) fn requests(&self, path: &[u8]) -> Vec<ProbeRequest> {
         self.requests.iter().filter(|request| request.database == path).cloned().collect()

@@ -160,11 +160,20 @@ impl<'r, 'a> Walk<'r, 'a> {
     }
 
     fn warn_here(&mut self, kind: &'static str, name: &[u8], message: String) {
-        let mut subject = self.here.last().cloned().unwrap_or_default();
-        if self.here.len() > 1 || !subject.ends_with(name) {
-            subject = path::join(&subject, name);
-        }
+        let subject = self.path_here(name);
         self.warning(Warning { kind, subject, message });
+    }
+
+    /// The path of an entry where the walk is; a root that is no directory is itself.
+    fn path_here(&self, name: &[u8]) -> Vec<u8> {
+        let here = self.here.last().cloned().unwrap_or_default();
+        if self.here.len() > 1 || !here.ends_with(name) { path::join(&here, name) } else { here }
+    }
+
+    /// Takes over what the parent found in a database that is unchanged, if that answers all that is asked.
+    fn take_over_probes(&mut self, name: &[u8]) -> bool {
+        let path = self.path_here(name);
+        self.probing.take_over(&path)
     }
 
     /// Adds a step, and saves those that are done.
@@ -202,7 +211,8 @@ impl<'r, 'a> Walk<'r, 'a> {
                 self.warn_here("attributes", &name, format!("its attributes cannot be read: {error}"));
             }
         }
-        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash);
+        let requests = self.probing.requests(&self.path_here(&found.entry.name));
+        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash, requests);
         self.step(Event::Begin(found, streaming.as_ref().is_ok_and(Streaming::is_grouped)))?;
         let end = match streaming {
             Ok(streaming) => self.stream_segments(streaming, &keys)?,
@@ -274,9 +284,11 @@ impl Visitor for Walk<'_, '_> {
     fn file(&mut self, mut entry: Entry, owner: Owner, size_bytes: u64, handle: Box<dyn Handle>) -> Result<()> {
         let (before, unchanged) = self.compare(&entry, size_bytes)?;
         let unchanged = unchanged && before.as_ref().is_some_and(|before| self.is_same_content(before, &*handle));
+        let is_probed = self.probing.asks(|| self.path_here(&entry.name));
         let status = if before.is_some() { Status::Changed } else { Status::New };
         if let Some(before) = before.as_ref().filter(|_| unchanged)
             && (!self.loader.index.is_lossy() || is_whole(&before.content, &self.loader)?)
+            && (!is_probed || self.take_over_probes(&entry.name))
         {
             entry.content = before.content.clone();
             entry.attributes = before.attributes.clone();
@@ -295,7 +307,7 @@ impl Visitor for Walk<'_, '_> {
         if !is_first {
             return self.step(Event::Linked(found));
         }
-        if size_bytes > SMALL_FILE_BYTES_MAX || handle.is_logged() {
+        if size_bytes > SMALL_FILE_BYTES_MAX || is_probed || handle.is_logged() {
             return self.stream(found, &*handle);
         }
         self.batch.add(handle, size_bytes, self.entered);
