@@ -28,15 +28,20 @@ pub(crate) struct Done {
     pub(crate) warnings: Vec<Warning>,
     /// Whether something in the repository is damaged.
     pub(crate) is_damaged: bool,
+    /// What could not be done, although the rest was.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Done {
     /// Nothing but warnings.
     pub(crate) fn with(warnings: Vec<Warning>) -> Self {
-        Self { warnings, is_damaged: false }
+        Self { warnings, ..Self::default() }
     }
 
     fn code(&self) -> u8 {
+        if let Some(failure) = &self.failure {
+            return failure.code();
+        }
         match (self.is_damaged, self.warnings.is_empty()) {
             (true, _) => DAMAGE,
             (false, false) => WARNINGS,
@@ -131,6 +136,7 @@ impl Failure {
             Failure::Library(Error::Newer { .. }) => {
                 "use a newer version of this program; this one changes nothing here"
             }
+            Failure::Library(Error::InUse { .. }) => "end what has it open, or restore to another place",
             Failure::Library(Error::KeyFile { .. }) => "compare it with another copy, or with the recovery sheet",
             Failure::Library(error) => return hint_of(error.kind()),
             Failure::NoKey { .. } => {
@@ -178,7 +184,7 @@ pub(crate) fn conclude(mut output: Output, result: Result<Done, Failure>) -> Exi
         Err(failure) => failure.code(),
     };
     let (warnings, failure) = match &result {
-        Ok(done) => (done.warnings.as_slice(), None),
+        Ok(done) => (done.warnings.as_slice(), done.failure.as_ref()),
         Err(failure) => (&[][..], Some(failure)),
     };
     if let Some(failure) = failure.filter(|failure| !failure.is_quiet()) {
@@ -213,9 +219,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_outranks_warnings() {
+    fn failure_outranks_damage_and_damage_warnings() {
         let warning = Warning { kind: "unreadable", subject: b"/a".to_vec(), message: "no".to_owned() };
-        assert_eq!(Done { warnings: vec![warning.clone()], is_damaged: true }.code(), DAMAGE);
+        let damaged = Done { is_damaged: true, ..Done::with(vec![warning.clone()]) };
+        assert_eq!(damaged.code(), DAMAGE);
+        let in_use = Failure::Library(Error::InUse { path: "/a".into() });
+        assert_eq!(Done { failure: Some(in_use), ..damaged }.code(), FAILED);
         assert_eq!(Done::with(vec![warning]).code(), WARNINGS);
         assert_eq!(Done::default().code(), DONE);
     }

@@ -72,6 +72,12 @@ pub enum Error {
         /// What failed.
         what: String,
     },
+    /// A file of the user's is in use by somebody, and was left as it is.
+    #[error("{path} was left as it is: somebody has it open", path = .path.display())]
+    InUse {
+        /// Where.
+        path: PathBuf,
+    },
     /// There is too little room for what is to be written.
     #[error("{path} has {available_bytes} bytes free, {needed_bytes} are needed", path = .path.display())]
     NoSpace {
@@ -184,7 +190,7 @@ impl Error {
             | Error::SnapshotName { .. }
             | Error::PathNotFound { .. }
             | Error::StorageUri { .. } => ErrorKind::Usage,
-            Error::File { .. } | Error::Input { .. } | Error::NoSpace { .. } => ErrorKind::Input,
+            Error::File { .. } | Error::Input { .. } | Error::InUse { .. } | Error::NoSpace { .. } => ErrorKind::Input,
             Error::Storage { .. } | Error::RepositoryExists { .. } => ErrorKind::Storage,
             Error::Missing { .. } | Error::Damaged { .. } | Error::ChunkLost { .. } => ErrorKind::Corrupt,
             Error::RolledBack { .. } => ErrorKind::RolledBack,
@@ -198,7 +204,9 @@ impl Error {
     /// Returns the object or path concerned, where there is one.
     pub fn object(&self) -> Option<String> {
         match self {
-            Error::File { path, .. } | Error::NoSpace { path, .. } => Some(path.to_string_lossy().into_owned()),
+            Error::File { path, .. } | Error::InUse { path } | Error::NoSpace { path, .. } => {
+                Some(path.to_string_lossy().into_owned())
+            }
             Error::Storage { object, .. }
             | Error::Missing { object }
             | Error::Damaged { object, .. }

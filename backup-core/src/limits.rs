@@ -81,6 +81,12 @@ limits! {
     ROOTS_MAX = 4096;
     /// Most warnings that are recorded with a snapshot; all are counted.
     WARNINGS_MAX = 10_000;
+    /// Most results of probes that are recorded with a snapshot.
+    PROBES_MAX = 1024;
+    /// Most tables of one probe.
+    PROBE_TABLES_MAX = 1024;
+    /// Most complaints of a check that one probe records.
+    PROBE_COMPLAINTS_MAX = 100;
     /// Longest name of a class, in bytes.
     CLASS_NAME_BYTES_MAX = 32;
     /// Most classes that an enrolment or keyring names.

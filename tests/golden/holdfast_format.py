@@ -78,6 +78,8 @@ RECORDS = {
     18: ("RECORD_LIST_LEAF", "row_version u16, items list<item>"),
     19: ("RECORD_LIST_INNER", "row_version u16, height u8, children list<{id id32, sums sums}>"),
     20: ("RECORD_WARNINGS", "row_version u16, rows list<{kind text, path bytes, message text}>"),
+    21: ("RECORD_PROBES", "row_version u16, rows list<{path bytes, failure option<text>, schema_version i32, user_version i32, integrity u8, "
+         "complaints list<text>, tables list<{name text, state u8, rows u64, digest option<id32>, message text}>}>"),
     32: ("RECORD_ENROL", "host text, user text, program text"),
     33: ("RECORD_CLASS", "name text, description text, pad_bytes_min u32"),
     34: ("RECORD_PERIOD", "class text, period id16, object id32, starts time, ends option<time>, chunk_bytes_min u32, chunk_bytes_avg u32, "
@@ -96,6 +98,7 @@ FIELD_MAX = {
     "entry.name": 4096, "entry.attributes": 4096, "content.1.bytes": 4096, "content.2.items": 64, "content.5.bytes": 65536,
     "item.4.bytes": 4096, "RECORD_TREE_INNER.children.first_name": 4096, "source.roots": 4096, "source.roots.path": 65536,
     "RECORD_WARNINGS.rows": 10000, "RECORD_WARNINGS.rows.path": 65536, "RECORD_SNAPSHOT.tags": 256,
+    "RECORD_PROBES.rows": 1024, "RECORD_PROBES.rows.path": 65536, "RECORD_PROBES.rows.complaints": 100, "RECORD_PROBES.rows.tables": 1024,
     "RECORD_ENTRY_HEADER.parents": 4096, "RECORD_ENTRY_HEADER.packs_added": 4096, "RECORD_KEYRING.classes": 1024, "RECORD_KEYRING.ledger_keys": 1024,
 }
 NUMBERS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q", "i32": "<i"}

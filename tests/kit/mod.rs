@@ -6,6 +6,7 @@
 
 pub(crate) mod faulty;
 pub(crate) mod model_source;
+pub(crate) mod sqlite;
 pub(crate) mod surroundings;
 pub(crate) mod tree;
 pub(crate) mod world;

@@ -8,6 +8,7 @@ mod kit;
 
 mod cache;
 mod checkpoint;
+mod databases;
 mod incremental;
 mod keys;
 mod large;
@@ -15,6 +16,7 @@ mod ledger;
 mod looking;
 mod mishaps;
 mod newer;
+mod probes;
 mod restore;
 mod round_trip;
 mod runtime;

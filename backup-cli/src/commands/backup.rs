@@ -12,6 +12,7 @@ use backup_core::repository::names::SnapshotFilter;
 use backup_core::source::Source;
 use backup_core::source::files::Files;
 use backup_core::source::sqlite::SqliteMode;
+use backup_core::source::sqlite::probe::ProbeRequest;
 use backup_core::source::stream::{CommandOutput, Stream};
 use backup_core::time::Time;
 use backup_core::words::{count, size};
@@ -30,7 +31,10 @@ Without -r it goes into your own repository, which the first backup makes.
 Examples:
     holdfast backup ~/documents /etc --exclude '*.tmp' --tag daily
     pg_dump shop | holdfast backup --stdin shop.sql
-    holdfast backup --stdin-command shop.sql -- pg_dump shop")]
+    holdfast backup --stdin-command shop.sql -- pg_dump shop
+    holdfast backup /srv --probe /srv/shop.db:orders=digest,users,@quick
+
+JSON: what probes found is in the snapshot, and what was missing or wrong in warnings of the kind `probe`.")]
 pub(crate) struct Arguments {
     /// Files and directories
     #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "stdin_command"])]
@@ -65,6 +69,10 @@ pub(crate) struct Arguments {
     /// The command of --stdin-command
     #[arg(last = true, value_name = "CMD", requires = "stdin_command")]
     command: Vec<OsString>,
+    /// Asks of a database, in the very state that is stored, how many rows tables have, and with =digest what is in them; what is missing or wrong is a warning. May be repeated. A name
+    /// with a comma, colon or equals sign stands in double quotes
+    #[arg(long = "probe", value_name = "DB:TABLE[=digest],...[,@quick|@full]", conflicts_with_all = ["stdin", "stdin_command"])]
+    probes: Vec<OsString>,
     /// Compares with this snapshot; `none` reads everything [default: the newest of the same host, class and PATHs]
     #[arg(long, value_name = "SNAPSHOT|none")]
     parent: Option<String>,
@@ -140,6 +148,10 @@ impl Arguments {
         let mut options = BackupOptions::new().class(&self.class).dry_run(self.dry_run).content_hash(self.content_hash);
         for tag in &self.tags {
             options = options.tag(tag);
+        }
+        let current = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        for probe in &self.probes {
+            options = options.probe(ProbeRequest::parse(probe.as_bytes(), current.as_os_str().as_bytes())?);
         }
         if let Some(level) = self.level {
             options = options.level(level);

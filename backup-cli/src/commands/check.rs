@@ -1,8 +1,8 @@
 //! `check`: whether all is there, and can be read.
 
-use backup_core::ops::check::{CheckOptions, CheckReport, Damage, ReadData};
+use backup_core::ops::check::{CheckOptions, CheckReport, Damage, ReadData, RepeatProbes};
 use backup_core::words::{count, printable, size};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::exit::{Done, Failure, unless_unread};
@@ -15,12 +15,37 @@ use crate::settings::Settings;
 Examples:
     holdfast check
     holdfast check --read-data=5%             a part of all content, the least recently read first
-    holdfast check --read-data=2GiB")]
+    holdfast check --read-data=2GiB
+    holdfast check --probes=latest            restores databases to a private place, and probes them
+
+JSON: objects_checked, read_bytes, probes_repeated, orphan_packs, and damage: [{object, kind, snapshots, paths}]. A database
+that is not what was recorded of it is damage of the kind `probe`; its object says which table, and how it differs.")]
 pub(crate) struct Arguments {
     /// Reads content, too: all of it, so many percent, or so many bytes
     #[arg(long, value_name = "AMOUNT", num_args = 0..=1, require_equals = true, default_missing_value = "100%")]
     #[arg(value_parser = amount)]
     read_data: Option<ReadData>,
+    /// Repeats what `backup --probe` asked on private copies of the databases, and compares: of all snapshots, or of the latest of each database
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    #[arg(value_enum)]
+    probes: Option<Which>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    /// Those of every snapshot
+    All,
+    /// Those of the newest snapshot that has some, for each database
+    Latest,
+}
+
+impl From<Which> for RepeatProbes {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::All => RepeatProbes::All,
+            Which::Latest => RepeatProbes::Latest,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -37,19 +62,21 @@ struct Row<'a> {
 pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Output) -> Result<Done, Failure> {
     let mut repository = settings.open()?;
     let options = arguments.read_data.into_iter().fold(CheckOptions::new(), CheckOptions::read_data);
+    let options = arguments.probes.into_iter().fold(options, |options, which| options.probes(which.into()));
     let screen = settings.screen();
     let report = repository.check(&options, &screen)?;
     screen.catch_up(&report.warnings, &report.notes);
     drop(screen);
     output.field("objects_checked", &report.objects_checked)?;
     output.field("read_bytes", &report.read_bytes)?;
+    output.field("probes_repeated", &report.probes_repeated)?;
     output.field("orphan_packs", &report.orphan_packs)?;
     let damages = list(&report.damage, output);
     unless_unread(damages)?;
     if !settings.global.quiet {
         summary(&report, output)?;
     }
-    Ok(Done { is_damaged: !report.damage.is_empty(), warnings: report.warnings })
+    Ok(Done { is_damaged: !report.damage.is_empty(), ..Done::with(report.warnings) })
 }
 
 fn list(damages: &[Damage], output: &mut Output) -> Result<(), Failure> {

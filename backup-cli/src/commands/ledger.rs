@@ -61,7 +61,7 @@ pub(crate) fn run(action: &Action, settings: &Settings, output: &mut Output) -> 
         Action::Verify { .. } => unless_unread(render(&report, settings, output))?,
         Action::Head => render_heads(&report, output)?,
     }
-    Ok(Done { warnings: Vec::new(), is_damaged: !report.problems.is_empty() })
+    Ok(Done { is_damaged: !report.problems.is_empty(), ..Done::default() })
 }
 
 fn render(report: &LedgerReport, settings: &Settings, output: &mut Output) -> Result<(), Failure> {

@@ -1,9 +1,11 @@
 //! `restore`: writes what a snapshot holds.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use backup_core::Error;
 use backup_core::ops::restore::{Overwrite, RestoreOptions, RestoreReport};
 use backup_core::words::{count, printable, size};
 use clap::{Args, ValueEnum};
@@ -23,7 +25,15 @@ to TARGET itself where that is no directory.
 Examples:
     holdfast restore latest /tmp/restored
     holdfast restore latest:/home/me/documents ~/documents --delete
-    holdfast restore latest:/etc/fstab /etc/fstab")]
+    holdfast restore latest:/etc/fstab /etc/fstab
+    holdfast restore @2026-11-20T18:00:00Z:/srv/shop.db /srv/shop.db --verify --keep-old
+
+A database takes the place of the one that is there in one step. One that somebody has open is left as it is; the rest
+is restored, and the exit code is 1.
+
+JSON: snapshot_id, files_written, files_unchanged, restored_bytes, deleted, elapsed_ms; files_damaged: [path] for what the
+repository has lost or --verify found to differ, files_refused: [path] for databases that somebody has open. Warnings of the
+kind `probe` say which table differs, and how.")]
 pub(crate) struct Arguments {
     /// A unique prefix of an id, `latest`, or `@TIME`; and a path inside
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -42,9 +52,12 @@ pub(crate) struct Arguments {
     /// Says what would be done, and writes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Reads back and compares what was written
+    /// Reads back and compares what was written, and repeats the probes of databases
     #[arg(long)]
     verify: bool,
+    /// Keeps a database that is replaced, as NAME.before-TIME
+    #[arg(long)]
+    keep_old: bool,
     /// What happens to files that are there
     #[arg(long, value_enum, default_value_t = Existing::Always)]
     overwrite: Existing,
@@ -79,7 +92,9 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
     output.field("snapshot_id", &id)?;
     output.field("elapsed_ms", &elapsed_ms)?;
     warnings.extend(report.warnings);
-    Ok(Done { warnings, is_damaged: !report.files_damaged.is_empty() })
+    let in_use = |path: &Vec<u8>| Failure::Library(Error::InUse { path: OsStr::from_bytes(path).into() });
+    let failure = report.files_refused.first().map(in_use);
+    Ok(Done { warnings, is_damaged: !report.files_damaged.is_empty(), failure })
 }
 
 impl Arguments {
@@ -91,6 +106,7 @@ impl Arguments {
         };
         let mut options =
             RestoreOptions::new().delete(self.delete).dry_run(self.dry_run).verify(self.verify).overwrite(overwrite);
+        options = options.keep_old(self.keep_old);
         for glob in globs(&self.include)? {
             options = options.include(glob);
         }
@@ -114,6 +130,13 @@ fn render(
     output.field("files_damaged", &all_lossy(&report.files_damaged))?;
     if let Some(exact) = all_exact(&report.files_damaged) {
         output.field("files_damaged_base64", &exact)?;
+    }
+    output.field("files_refused", &all_lossy(&report.files_refused))?;
+    if let Some(exact) = all_exact(&report.files_refused) {
+        output.field("files_refused_base64", &exact)?;
+    }
+    for path in &report.files_refused {
+        output.line(format_args!("in use, not restored: {}", printable(path)))?;
     }
     for path in &report.files_damaged {
         output.line(format_args!("damaged, not restored: {}", printable(path)))?;

@@ -62,6 +62,8 @@ numbers! {
     RECORD_LIST_INNER: u16 = 19;
     /// The warnings of a backup.
     RECORD_WARNINGS: u16 = 20;
+    /// What probes of databases found.
+    RECORD_PROBES: u16 = 21;
     /// Entry: a writer begins.
     RECORD_ENROL: u16 = 32;
     /// Entry: a class.
@@ -174,6 +176,34 @@ numbers! {
     DATABASE_WHOLE: u8 = 1;
     /// A raw copy of its file, whole only if nothing wrote to it.
     DATABASE_RAW: u8 = 2;
+
+    /// Extension of a manifest: the node with what probes of databases found.
+    EXTENSION_PROBES: u16 = 1;
+    /// No check of a database's structure.
+    INTEGRITY_NONE: u8 = 0;
+    /// SQLite's `quick_check`.
+    INTEGRITY_QUICK: u8 = 1;
+    /// SQLite's `integrity_check`.
+    INTEGRITY_FULL: u8 = 2;
+    /// A table that was read to its end.
+    TABLE_READ: u8 = 1;
+    /// No table of that name.
+    TABLE_MISSING: u8 = 2;
+    /// A table that is damaged.
+    TABLE_DAMAGED: u8 = 3;
+    /// A table that this SQLite cannot read.
+    TABLE_UNREADABLE: u8 = 4;
+
+    /// Value of a digest: NULL.
+    VALUE_NULL: u8 = 0;
+    /// An integer.
+    VALUE_INTEGER: u8 = 1;
+    /// A floating-point number.
+    VALUE_REAL: u8 = 2;
+    /// A text.
+    VALUE_TEXT: u8 = 3;
+    /// A blob.
+    VALUE_BLOB: u8 = 4;
 
     /// A pack in `packs/`.
     AREA_PACKS: u8 = 1;

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod ledger;
 pub mod manifest;
 pub mod name;
+pub mod probes;
 pub mod record;
 mod rules;
 pub mod table;

@@ -45,8 +45,22 @@ pub trait Body: Encode + Decode<()> {
     }
 }
 
+/// What follows a body: an addition that readers may leave alone, unless the top bit of its tag says that they must understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Its tag.
+    pub tag: u16,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
 /// Encodes a record around a body. Version 1, no flags, no extensions.
 pub fn encode<B: Body>(body: &B) -> Vec<u8> {
+    encode_extended(body, &[])
+}
+
+/// Encodes a record around a body with extensions, in whatever order they come. No two may have one tag.
+pub fn encode_extended<B: Body>(body: &B, extensions: &[Extension]) -> Vec<u8> {
     let body = codec::encode(body);
     let length = u32::try_from(body.len()).expect("bodies are bounded by RECORD_BYTES_MAX");
     let mut record = Vec::with_capacity(ENVELOPE_BYTES + body.len());
@@ -55,6 +69,14 @@ pub fn encode<B: Body>(body: &B) -> Vec<u8> {
     }
     record.extend_from_slice(&length.to_le_bytes());
     record.extend_from_slice(&body);
+    let mut ordered: Vec<&Extension> = extensions.iter().collect();
+    ordered.sort_by_key(|extension| extension.tag);
+    for extension in ordered {
+        let length = u32::try_from(extension.value.len()).expect("extensions are bounded by RECORD_BYTES_MAX");
+        record.extend_from_slice(&extension.tag.to_le_bytes());
+        record.extend_from_slice(&length.to_le_bytes());
+        record.extend_from_slice(&extension.value);
+    }
     record
 }
 
@@ -63,8 +85,13 @@ pub fn kind(record: &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes(record.get(..2)?.try_into().ok()?))
 }
 
-/// Decodes a record that must be of the body's kind and fill the bytes.
+/// Decodes a record that must be of the body's kind and fill the bytes. Extensions are left out.
 pub fn decode<B: Body>(record: &[u8]) -> Result<B, Flaw> {
+    decode_extended(record).map(|(body, _)| body)
+}
+
+/// Decodes a record with its extensions, those included that this program does not know and need not.
+pub fn decode_extended<B: Body>(record: &[u8]) -> Result<(B, Vec<Extension>), Flaw> {
     require(record.len() as u64 <= limits::RECORD_BYTES_MAX, "the record is too long")?;
     let (header, rest) = record.split_at_checked(ENVELOPE_BYTES).ok_or(Flaw::Malformed("the record is cut short"))?;
     let field = |i: usize| u16::from_le_bytes([header[i], header[i + 1]]);
@@ -77,13 +104,14 @@ pub fn decode<B: Body>(record: &[u8]) -> Result<B, Flaw> {
     }
     let length = u32::from_le_bytes([header[6], header[7], header[8], header[9]]) as usize;
     let (body, extensions) = rest.split_at_checked(length).ok_or(Flaw::Malformed("the record is cut short"))?;
-    check_extensions(extensions)?;
+    let extensions = split_extensions(extensions)?;
     let body: B = codec::decode(body).map_err(|_| Flaw::Malformed("the record does not decode"))?;
     body.check()?;
-    Ok(body)
+    Ok((body, extensions))
 }
 
-fn check_extensions(mut rest: &[u8]) -> Result<(), Flaw> {
+fn split_extensions(mut rest: &[u8]) -> Result<Vec<Extension>, Flaw> {
+    let mut extensions = Vec::new();
     let mut previous = None;
     while !rest.is_empty() {
         let (head, tail) = rest.split_at_checked(6).ok_or(Flaw::Malformed("an extension is cut short"))?;
@@ -94,9 +122,11 @@ fn check_extensions(mut rest: &[u8]) -> Result<(), Flaw> {
             return Err(Flaw::Newer("an extension"));
         }
         previous = Some(tag);
-        rest = tail.get(length..).ok_or(Flaw::Malformed("an extension is cut short"))?;
+        let (value, behind) = tail.split_at_checked(length).ok_or(Flaw::Malformed("an extension is cut short"))?;
+        extensions.push(Extension { tag, value: value.to_vec() });
+        rest = behind;
     }
-    Ok(())
+    Ok(extensions)
 }
 
 /// Rows of a version other than 1 are not known to this program.
@@ -161,6 +191,22 @@ mod tests {
         for (length, padded) in [(0, 256), (256, 256), (257, 272), (1000, 1024), (1_000_000, 1_015_808)] {
             assert_eq!(padded_length(length, 256), padded, "of {length}");
         }
+    }
+
+    #[test]
+    fn extensions_come_back_in_the_order_of_their_tags() {
+        use crate::format::bodies::CheckpointBody;
+        let body = CheckpointBody { run: crate::id::RunId([3; 16]) };
+        let extension = |tag, value: &[u8]| Extension { tag, value: value.to_vec() };
+        let (first, last) = (extension(1, b"one"), extension(0x7fff, b""));
+        let record = encode_extended(&body, &[last.clone(), first.clone()]);
+        assert_eq!(decode_extended(&record), Ok((body.clone(), vec![first.clone(), last])));
+        assert_eq!(decode(&record), Ok(body.clone()));
+        let needed = encode_extended(&body, &[extension(TAG_MUST_UNDERSTAND | 1, b"")]);
+        assert_eq!(decode::<CheckpointBody>(&needed), Err(Flaw::Newer("an extension")));
+        let twice = encode_extended(&body, &[first.clone(), first]);
+        assert!(decode::<CheckpointBody>(&twice).is_err());
+        assert!(decode::<CheckpointBody>(&record[..record.len() - 1]).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::format::keys::{KeyringBody, PeriodSecretsBody, RepositoryBody, SlotBo
 use crate::format::ledger::{Enrolment, EntryHeader, split};
 use crate::format::manifest::{Manifest, Warnings};
 use crate::format::name::ObjectName;
+use crate::format::probes::Probes;
 use crate::format::record::{self, Body};
 use crate::format::table::{IndexBody, Row, Table, TableBody};
 use crate::format::tree::{ListInner, ListLeaf, TreeInner, TreeLeaf};
@@ -68,6 +69,7 @@ fn record(bytes: &[u8]) {
         Some(RECORD_LIST_LEAF) => again::<ListLeaf>(bytes),
         Some(RECORD_LIST_INNER) => again::<ListInner>(bytes),
         Some(RECORD_WARNINGS) => again::<Warnings>(bytes),
+        Some(RECORD_PROBES) => again::<Probes>(bytes),
         Some(RECORD_ENROL) => again::<EnrolBody>(bytes),
         Some(RECORD_CLASS) => again::<ClassBody>(bytes),
         Some(RECORD_PERIOD) => again::<PeriodBody>(bytes),

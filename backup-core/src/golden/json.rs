@@ -6,6 +6,7 @@ use crate::format::bodies::*;
 use crate::format::keys::*;
 use crate::format::ledger::*;
 use crate::format::manifest::*;
+use crate::format::probes::{ProbeResult, Probes, TableResult};
 use crate::format::table::{IndexBody, IndexedPack, TableBody};
 use crate::format::tree::*;
 use crate::id::*;
@@ -123,6 +124,9 @@ fields! {
     ListInner { row_version, height, children }
     WarningRow { kind, path, message }
     Warnings { row_version, rows }
+    TableResult { name, state, rows, digest, message }
+    ProbeResult { path, failure, schema_version, user_version, integrity, complaints, tables }
+    Probes { row_version, rows }
     EnrolBody { host, user, program }
     ClassBody { name, description, pad_bytes_min }
     PeriodBody {

@@ -10,7 +10,8 @@ use crate::format::constants::*;
 use crate::format::keys::*;
 use crate::format::ledger::*;
 use crate::format::manifest::*;
-use crate::format::record::{self, Body, Flaw};
+use crate::format::probes::{self, ProbeResult, Probes, TableResult};
+use crate::format::record::{self, Body, Extension, Flaw};
 use crate::format::table::{IndexBody, TableBody};
 use crate::format::tree::*;
 use crate::id::*;
@@ -32,7 +33,7 @@ fn of<B: Body + Json>() -> Known {
 }
 
 /// Every kind that this version defines.
-pub(super) const DEFINED: [u16; 22] = [
+pub(super) const DEFINED: [u16; 23] = [
     RECORD_REPOSITORY,
     RECORD_SLOT,
     RECORD_KEYRING,
@@ -46,6 +47,7 @@ pub(super) const DEFINED: [u16; 22] = [
     RECORD_LIST_LEAF,
     RECORD_LIST_INNER,
     RECORD_WARNINGS,
+    RECORD_PROBES,
     RECORD_ENROL,
     RECORD_CLASS,
     RECORD_PERIOD,
@@ -73,6 +75,7 @@ pub(super) fn known(kind: u16) -> Option<Known> {
         RECORD_LIST_LEAF => of::<ListLeaf>(),
         RECORD_LIST_INNER => of::<ListInner>(),
         RECORD_WARNINGS => of::<Warnings>(),
+        RECORD_PROBES => of::<Probes>(),
         RECORD_ENROL => of::<EnrolBody>(),
         RECORD_CLASS => of::<ClassBody>(),
         RECORD_PERIOD => of::<PeriodBody>(),
@@ -96,19 +99,51 @@ fn vector<B: Body + Json>(name: &str, body: &B) -> Value {
     json!({"name": name, "kind": name_of(B::KIND), "hex": hex(&record::encode(body)), "fields": body.json()})
 }
 
+fn extended<B: Body + Json>(name: &str, body: &B, extensions: &[Extension]) -> Value {
+    let bytes = record::encode_extended(body, extensions);
+    let shown = |extension: &Extension| json!({"tag": extension.tag, "value": hex(&extension.value)});
+    let shown: Vec<Value> = extensions.iter().map(shown).collect();
+    json!({"name": name, "kind": name_of(B::KIND), "hex": hex(&bytes), "fields": body.json(), "extensions": shown})
+}
+
 /// A record of a later program that added what need not be understood.
-fn extended() -> Value {
-    let body = CheckpointBody { run: RunId(id("run")) };
-    let mut bytes = record::encode(&body);
-    let extensions = [(1u16, &b"a hint"[..]), (7, b""), (0x7fff, b"\0\xff")];
-    for (tag, value) in extensions {
-        bytes.extend_from_slice(&tag.to_le_bytes());
-        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(value);
-    }
-    let shown: Vec<Value> = extensions.iter().map(|(tag, value)| json!({"tag": tag, "value": hex(value)})).collect();
-    let fields = body.json();
-    json!({"name": "extended", "kind": name_of(RECORD_CHECKPOINT), "hex": hex(&bytes), "fields": fields, "extensions": shown})
+fn of_later() -> Value {
+    let extension = |tag, value: &[u8]| Extension { tag, value: value.to_vec() };
+    let extensions = [extension(1, b"a hint"), extension(7, b""), extension(0x7fff, b"\0\xff")];
+    extended("extended", &CheckpointBody { run: RunId(id("run")) }, &extensions)
+}
+
+fn probes() -> Probes {
+    let table = |name: &str, state, rows, digest, message: &str| TableResult {
+        name: name.to_owned(),
+        state,
+        rows,
+        digest,
+        message: message.to_owned(),
+    };
+    let tables = vec![
+        table("orders", TABLE_READ, 12_345_678_901, Some(id("digest")), ""),
+        table("\"quoted\", twice", TABLE_READ, 0, None, ""),
+        table("gone", TABLE_MISSING, 0, None, "there is no such table"),
+        table("torn", TABLE_DAMAGED, 0, None, "database disk image is malformed"),
+        table("foreign", TABLE_UNREADABLE, 0, None, "no such module: foreign"),
+    ];
+    let probed = ProbeResult {
+        path: b"/srv/\xff.db".to_vec(),
+        failure: None,
+        schema_version: i32::MAX,
+        user_version: i32::MIN,
+        integrity: INTEGRITY_FULL,
+        complaints: vec!["row 1 missing from index a".to_owned(), "wrong # of entries in index a".to_owned()],
+        tables,
+    };
+    let failed = ProbeResult {
+        path: b"/srv/other.db".to_vec(),
+        failure: Some("file is not a database".to_owned()),
+        integrity: INTEGRITY_QUICK,
+        ..ProbeResult::default()
+    };
+    Probes { row_version: ROW_VERSION, rows: vec![probed, failed] }
 }
 
 pub(super) fn vectors(fixture: &Fixture) -> Vec<Value> {
@@ -124,9 +159,11 @@ pub(super) fn vectors(fixture: &Fixture) -> Vec<Value> {
         vector("every kind of item", &trees::list_leaf()),
         vector("list", &trees::list_inner()),
         vector("warnings", &trees::warnings()),
+        vector("probes", &probes()),
     ]);
     vectors.extend(of_entries(fixture));
-    vectors.push(extended());
+    vectors.push(of_later());
+    vectors.push(extended("snapshot with probes", &manifest(fixture), &[probes::to_extension(ChunkId(id("probes")))]));
     vectors
 }
 

@@ -1,6 +1,7 @@
 //! `ls` and `find`: what a snapshot holds, without reading any content.
 
 use crate::error::Result;
+use crate::format::probes::ProbeResult;
 use crate::format::tree::{Content, Entry};
 use crate::path;
 use crate::repository::load::Loader;
@@ -42,6 +43,16 @@ impl Repository {
     ) -> Result<()> {
         let loader = Loader::new(self)?;
         walk(&loader, snapshot, path.unwrap_or(b"/"), &mut |path, entry| each(Listed::new(path, entry)))
+    }
+}
+
+impl Repository {
+    /// What probes found in a snapshot's databases when it was made; nothing where none was asked for.
+    ///
+    /// # Errors
+    /// [`crate::Error::ChunkLost`] and other damage where that is lost; [`crate::Error::Storage`].
+    pub fn probe_results(&self, snapshot: &Snapshot) -> Result<Vec<ProbeResult>> {
+        snapshot.probe_results(&Loader::new(self)?)
     }
 }
 

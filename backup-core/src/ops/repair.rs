@@ -6,9 +6,10 @@ use super::backup::is_whole;
 use super::check::trace::Trace;
 use super::check::unless_damage;
 use crate::error::Result;
+use crate::format::constants::EXTENSION_PROBES;
 use crate::format::manifest::{Manifest, Root};
 use crate::format::name::ObjectName;
-use crate::format::record;
+use crate::format::record::{self, Extension};
 use crate::format::tree::{Content, Entry, OwnerName};
 use crate::id::{ChunkId, EntryId};
 use crate::index::segment;
@@ -139,13 +140,16 @@ impl Repository {
         manifest.tags.sort();
         manifest.tags.dedup();
         let packs = saver.flush()?;
+        // What probes found is told of the old one: as its warnings, it may name what is lost.
+        let kept = old.extensions.iter().filter(|extension| extension.tag != EXTENSION_PROBES);
+        let extensions: Vec<Extension> = kept.cloned().collect();
         let draft = Draft {
             packs: packs.iter().map(|pack| pack.place.clone()).collect(),
-            ..Draft::new(&manifest.class.clone(), record::encode(&manifest))
+            ..Draft::new(&manifest.class.clone(), record::encode_extended(&manifest, &extensions))
         };
         let id = self.commit(vec![draft], false)?[0];
         let writer = self.writer();
-        self.state.insert_snapshot(Snapshot { id, writer, manifest });
+        self.state.insert_snapshot(Snapshot { id, writer, manifest, extensions });
         self.adopt(packs);
         self.absorb_commits();
         Ok(Some(id))

@@ -9,8 +9,9 @@ use crate::format::constants::*;
 use crate::format::ledger::Enrolment;
 use crate::format::manifest::Manifest;
 use crate::format::name::{Area, Domain};
-use crate::format::record::{self, Flaw};
-use crate::id::{EntryId, PackId, WriterId};
+use crate::format::probes;
+use crate::format::record::{self, Extension, Flaw};
+use crate::id::{ChunkId, EntryId, PackId, WriterId};
 use crate::index::Voids;
 use crate::keyring::Keyring;
 use crate::ledger::entry::Entry;
@@ -28,6 +29,15 @@ pub struct Snapshot {
     pub writer: WriterId,
     /// What it is.
     pub manifest: Manifest,
+    /// What follows the manifest in its record, what this program does not know included.
+    pub extensions: Vec<Extension>,
+}
+
+impl Snapshot {
+    /// The node with what probes of its databases found, if there were any.
+    pub fn probes(&self) -> Option<ChunkId> {
+        probes::node_of(&self.extensions)
+    }
 }
 
 /// What all entries together say.
@@ -52,7 +62,7 @@ enum Body {
     Refused(&'static str),
     Class(ClassBody),
     Period(PeriodBody),
-    Snapshot(Box<Manifest>),
+    Snapshot(Box<Manifest>, Vec<Extension>),
     Void(VoidBody),
     Check(CheckBody),
     Other,
@@ -117,8 +127,8 @@ impl State {
         match body {
             Body::Class(class) => drop(self.classes.insert(class.name.clone(), class)),
             Body::Period(period) => self.apply_period(entry, period),
-            Body::Snapshot(manifest) => {
-                self.snapshots.push(Snapshot { id: entry.id, writer: entry.writer, manifest: *manifest });
+            Body::Snapshot(manifest, extensions) => {
+                self.snapshots.push(Snapshot { id: entry.id, writer: entry.writer, manifest: *manifest, extensions });
             }
             Body::Void(body) => {
                 for row in body.voids {
@@ -173,7 +183,10 @@ fn open(entry: &Entry, keyring: &Keyring, enrolment: Option<&Enrolment>) -> Resu
     let body = match kind {
         Some(RECORD_CLASS) => Body::Class(record::decode(&record).map_err(at)?),
         Some(RECORD_PERIOD) => Body::Period(record::decode(&record).map_err(at)?),
-        Some(RECORD_SNAPSHOT) => Body::Snapshot(Box::new(record::decode(&record).map_err(at)?)),
+        Some(RECORD_SNAPSHOT) => {
+            let (manifest, extensions) = record::decode_extended(&record).map_err(at)?;
+            Body::Snapshot(Box::new(manifest), extensions)
+        }
         Some(RECORD_VOID) => Body::Void(record::decode(&record).map_err(at)?),
         Some(RECORD_CHECK) => Body::Check(record::decode(&record).map_err(at)?),
         Some(RECORD_ENROL | RECORD_CHECKPOINT | RECORD_RESTORE | RECORD_KEY) => Body::Other,
@@ -181,7 +194,7 @@ fn open(entry: &Entry, keyring: &Keyring, enrolment: Option<&Enrolment>) -> Resu
     };
     Ok(match body {
         Body::Period(period) if period.class != *class => OTHER_CLASS,
-        Body::Snapshot(manifest) if manifest.class != *class => OTHER_CLASS,
+        Body::Snapshot(manifest, _) if manifest.class != *class => OTHER_CLASS,
         body => body,
     })
 }

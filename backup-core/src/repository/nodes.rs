@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Snapshot;
 use super::load::Loader;
 use crate::error::{Error, Result};
 use crate::format::constants::*;
+use crate::format::probes::{ProbeResult, Probes};
 use crate::format::record::{self, Flaw};
 use crate::format::tree::{Content, Entry, Item, ListInner, ListLeaf, OwnerName, TreeInner, TreeLeaf};
 use crate::id::ChunkId;
@@ -114,6 +116,18 @@ pub(crate) fn find_entry(loader: &Loader<'_>, root: ChunkId, name: &[u8]) -> Res
         }
     }
     Err(Error::damaged(format!("node {root}"), "its height is wrong"))
+}
+
+impl Snapshot {
+    /// What probes of its databases found; nothing where none was made.
+    ///
+    /// # Errors
+    /// [`Error::ChunkLost`] and other damage where that is lost.
+    pub(crate) fn probe_results(&self, loader: &Loader<'_>) -> Result<Vec<ProbeResult>> {
+        let Some(id) = self.probes() else { return Ok(Vec::new()) };
+        let probes: Probes = record::decode(&loader.load(&id)?).map_err(|flaw| flaw.at(format!("node {id}")))?;
+        Ok(probes.rows)
+    }
 }
 
 /// Yields the items of a file's content, in order.

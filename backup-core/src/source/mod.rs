@@ -9,8 +9,10 @@ pub mod stream;
 
 use crate::error::Result;
 use crate::format::database::DatabaseState;
+use crate::format::probes::ProbeResult;
 use crate::format::tree::{Attribute, Entry, OwnerName};
 use crate::progress::Warning;
+use crate::source::sqlite::probe::ProbeRequest;
 use crate::time::Time;
 
 /// What a source is, as manifests record it.
@@ -138,6 +140,9 @@ pub trait ContentReader: Send {
         None
     }
 
+    /// Asks this of the database that the content is, in the very state that is read; called before anything is read. The answers are among the findings. Default: nobody answers.
+    fn probe(&mut self, _requests: Vec<ProbeRequest>) {}
+
     /// What is to be said of the content, asked after [`ContentReader::finish`]. Default: nothing.
     fn findings(&mut self) -> Findings {
         Findings::default()
@@ -149,6 +154,8 @@ pub trait ContentReader: Send {
 pub struct Findings {
     /// The state of a database.
     pub database: Option<DatabaseState>,
+    /// What probes of it found.
+    pub probes: Vec<ProbeResult>,
     /// What is not as it should be.
     pub warnings: Vec<(&'static str, String)>,
     /// What may be of interest.

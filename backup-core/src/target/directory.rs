@@ -206,7 +206,7 @@ impl Directory {
         Err(self.failed("create", name, Errno::EXIST))
     }
 
-    fn unlink(&self, name: &[u8]) -> Result<()> {
+    pub(super) fn unlink(&self, name: &[u8]) -> Result<()> {
         match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed("replace", name, error)),

@@ -7,6 +7,8 @@
 mod apply;
 mod directory;
 mod remove;
+mod scratch;
+mod swap;
 mod temporary;
 
 #[cfg(test)]
@@ -24,6 +26,8 @@ use crate::error::{Error, Result};
 
 pub(crate) use apply::{Applying, apply_to_file};
 pub(crate) use directory::{Directory, Found};
+pub(crate) use scratch::Scratch;
+pub(crate) use swap::copy_range;
 pub(crate) use temporary::Temporary;
 
 /// A directory that the user named to be written to.

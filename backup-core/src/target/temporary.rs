@@ -38,6 +38,22 @@ impl Temporary {
         &self.file
     }
 
+    /// Its present name.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// Makes its content durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let failed = |name: &[u8], error| crate::Error::file("sync", self.directory.path_of(name))(error);
+        self.file.sync_all().map_err(|error| failed(self.name(), error))
+    }
+
+    /// Closes the file, which somebody else looks after from now on.
+    pub(crate) fn leave(mut self) -> Vec<u8> {
+        self.name.take().unwrap_or_default()
+    }
+
     /// Gives it its final name, in one step and in the place of what has it; only a directory is not replaced.
     pub(crate) fn persist(mut self, name: &[u8]) -> Result<()> {
         check(name)?;

@@ -8,6 +8,7 @@ use crate::format::tree::Attribute;
 use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
 use crate::limits::ZERO_RUN_BYTES_MIN;
+use crate::source::sqlite::probe::ProbeRequest;
 use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
 /// Files up to this size are read whole by one worker, in batches; longer ones stream.
@@ -275,8 +276,14 @@ pub(super) enum Segment {
 }
 
 impl Streaming {
-    pub(super) fn open(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> std::io::Result<Self> {
-        let reader = handle.open()?;
+    pub(super) fn open(
+        handle: &dyn Handle,
+        keys: &Arc<PeriodKeys>,
+        with_hash: bool,
+        requests: Vec<ProbeRequest>,
+    ) -> std::io::Result<Self> {
+        let mut reader = handle.open()?;
+        reader.probe(requests);
         Ok(Self {
             cutter: Cutter::new(Arc::clone(keys), reader.page_bytes()),
             reader,

@@ -7,6 +7,7 @@ mod content;
 mod events;
 mod options;
 mod parent;
+mod probes;
 mod save;
 mod walk;
 
@@ -18,6 +19,7 @@ use crate::format::bodies::CheckpointBody;
 use crate::format::constants::ROW_VERSION;
 use crate::format::manifest::{Counts, Manifest, Root, SourceRow, WarningRow, Warnings};
 use crate::format::name::{Domain, ObjectName};
+use crate::format::probes::ProbeResult;
 use crate::format::record;
 use crate::id::{ChunkId, EntryId, RunId};
 use crate::index::{Voids, segment};
@@ -79,7 +81,7 @@ impl Repository {
         };
         report.notes.extend(outcome.notes);
         if !options.dry_run {
-            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report, &outcome.bad)?;
+            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report, &outcome.bad, &outcome.probes)?;
             report.snapshot_id = Some(snapshot.id);
             report.counts = snapshot.manifest.counts;
             self.state.insert_snapshot(snapshot);
@@ -158,6 +160,8 @@ struct Outcome {
     notes: Vec<Warning>,
     /// Locations of nodes of the parent that turned out bad.
     bad: Voids,
+    /// What probes of databases found.
+    probes: Vec<ProbeResult>,
 }
 
 /// One backup under way.
@@ -225,7 +229,9 @@ impl<'a> Run<'a> {
         roots: Vec<Root>,
         report: &BackupReport,
         bad: &Voids,
+        probes: &[ProbeResult],
     ) -> Result<(Snapshot, Vec<OpenPack>)> {
+        let extensions = self.save_probes(probes)?;
         let warnings = self.save_warnings(&report.warnings)?;
         let mut packs = self.saver.flush()?;
         let mut counts = report.counts;
@@ -242,7 +248,7 @@ impl<'a> Run<'a> {
         let manifest = self.manifest(kind, roots, counts, warnings);
         let draft = Draft {
             packs: packs.iter().map(|pack| pack.place.clone()).collect(),
-            ..Draft::new(&self.options.class, record::encode(&manifest))
+            ..Draft::new(&self.options.class, record::encode_extended(&manifest, &extensions))
         };
         let voids = self.repository.void_draft(bad, "found bad by a backup");
         let ids = self.repository.commit(voids.into_iter().chain([draft]).collect(), true)?;
@@ -250,7 +256,7 @@ impl<'a> Run<'a> {
         let writer = self.repository.writer();
         self.named.extend(packs);
         self.write_segments();
-        Ok((Snapshot { id, writer, manifest }, self.named))
+        Ok((Snapshot { id, writer, manifest, extensions }, self.named))
     }
 
     fn save_warnings(&mut self, warnings: &[Warning]) -> Result<Option<ChunkId>> {

@@ -4,9 +4,10 @@ use crate::compress::LEVEL_MAX;
 use crate::error::{Error, Result};
 use crate::format::manifest::Counts;
 use crate::id::EntryId;
-use crate::limits::{TAGS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{PROBES_MAX, TAGS_MAX, TEXT_BYTES_MAX};
 use crate::progress::Warning;
 use crate::repository::open::STANDARD_CLASS;
+use crate::source::sqlite::probe::ProbeRequest;
 use crate::time::Time;
 
 /// How a backup is made. Every setter takes and returns the options by value.
@@ -21,6 +22,7 @@ pub struct BackupOptions {
     pub(super) content_hash: bool,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_seconds: u64,
+    pub(super) probes: Vec<ProbeRequest>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ impl Default for BackupOptions {
             content_hash: false,
             checkpoint_bytes: 2 << 30,
             checkpoint_seconds: 300,
+            probes: Vec::new(),
         }
     }
 }
@@ -106,6 +109,13 @@ impl BackupOptions {
         self
     }
 
+    /// Asks that much of a database in the very state that is stored; the answer is recorded with the snapshot, and what is not as asked is a warning of kind `probe`. May be called again, for the same
+    /// database too.
+    pub fn probe(mut self, request: ProbeRequest) -> Self {
+        self.probes.push(request);
+        self
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::Usage { what: what.to_owned() });
         if !(1..=LEVEL_MAX).contains(&self.level) {
@@ -114,6 +124,9 @@ impl BackupOptions {
         let long = self.tags.iter().any(|tag| tag.is_empty() || tag.len() as u64 > TEXT_BYTES_MAX);
         if long || self.tags.len() as u64 > TAGS_MAX {
             return wrong("a tag is empty or too long, or there are too many");
+        }
+        if self.probes.len() as u64 > PROBES_MAX {
+            return wrong("there are too many probes");
         }
         Ok(())
     }

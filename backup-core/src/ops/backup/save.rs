@@ -163,6 +163,7 @@ impl Walk<'_, '_> {
     fn complete(&mut self, mut found: Found, end: Ended) -> Result<()> {
         let Ended { finish, findings, hash } = end;
         found.entry.content_hash = hash;
+        self.probing.add(findings.probes);
         found.entry.extensions.extend(findings.database.map(|state| state.to_extension()));
         for (kind, message) in findings.warnings {
             self.warn_saving(kind, &found, message);

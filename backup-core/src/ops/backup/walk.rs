@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::content::{self, Ended, SMALL_FILE_BYTES_MAX, Segment, Streaming};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
+use super::probes::Probing;
 use super::save::Building;
 use super::{Outcome, Run};
 use crate::error::{Error, Result};
@@ -13,10 +14,12 @@ use crate::format::database::DatabaseState;
 use crate::format::manifest::Counts;
 use crate::format::tree::Entry;
 use crate::limits::ROOTS_MAX;
+use crate::ops::check::unless_damage;
 use crate::path;
 use crate::progress::{Progress, Warning};
 use crate::repository::Snapshot;
 use crate::repository::load::Loader;
+use crate::source::sqlite::probe;
 use crate::source::{Handle, Owner, Visitor};
 
 /// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
@@ -42,6 +45,7 @@ pub(super) struct Walk<'r, 'a> {
     pub(super) counts: Counts,
     pub(super) warnings: Vec<Warning>,
     pub(super) notes: Vec<Warning>,
+    pub(super) probing: Probing,
 }
 
 /// Small files that no worker reads yet.
@@ -72,6 +76,12 @@ impl<'r, 'a> Walk<'r, 'a> {
     pub(super) fn new(run: &'r mut Run<'a>, parent: Option<&Snapshot>, progress: &'r dyn Progress) -> Result<Self> {
         let loader = Loader::new(run.repository)?;
         let work_max = 2 * run.repository.workers.count() + 2;
+        let requests = run.options.probes.clone();
+        // What the parent found is a saving only: where it is lost, databases are read again.
+        let before = match parent.filter(|_| !requests.is_empty()) {
+            Some(parent) => unless_damage(parent.probe_results(&loader))?.unwrap_or_default(),
+            None => Vec::new(),
+        };
         Ok(Self {
             run,
             loader,
@@ -86,6 +96,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             counts: Counts::default(),
             warnings: Vec::new(),
             notes: Vec::new(),
+            probing: Probing::new(requests, before),
         })
     }
 
@@ -96,11 +107,17 @@ impl<'r, 'a> Walk<'r, 'a> {
             self.save(event)?;
         }
         self.end_root()?;
+        let probes = std::mem::take(&mut self.probing).finish();
+        for result in &probes {
+            if let Some(message) = probe::outcome(result) {
+                self.warning(Warning { kind: "probe", subject: result.path.clone(), message });
+            }
+        }
         self.counts.warnings = self.warnings.len() as u64;
         self.counts.new_chunks = self.run.saver.saved.new_chunks;
         self.counts.new_chunk_bytes = self.run.saver.saved.new_chunk_bytes;
         let Self { building, counts, warnings, notes, loader, .. } = self;
-        Ok(Outcome { roots: building.roots, counts, warnings, notes, bad: loader.bad() })
+        Ok(Outcome { roots: building.roots, counts, warnings, notes, bad: loader.bad(), probes })
     }
 
     /// Finds the entry in the parent.
@@ -143,11 +160,20 @@ impl<'r, 'a> Walk<'r, 'a> {
     }
 
     fn warn_here(&mut self, kind: &'static str, name: &[u8], message: String) {
-        let mut subject = self.here.last().cloned().unwrap_or_default();
-        if self.here.len() > 1 || !subject.ends_with(name) {
-            subject = path::join(&subject, name);
-        }
+        let subject = self.path_here(name);
         self.warning(Warning { kind, subject, message });
+    }
+
+    /// The path of an entry where the walk is; a root that is no directory is itself.
+    fn path_here(&self, name: &[u8]) -> Vec<u8> {
+        let here = self.here.last().cloned().unwrap_or_default();
+        if self.here.len() > 1 || !here.ends_with(name) { path::join(&here, name) } else { here }
+    }
+
+    /// Takes over what the parent found in a database that is unchanged, if that answers all that is asked.
+    fn take_over_probes(&mut self, name: &[u8]) -> bool {
+        let path = self.path_here(name);
+        self.probing.take_over(&path)
     }
 
     /// Adds a step, and saves those that are done.
@@ -185,7 +211,8 @@ impl<'r, 'a> Walk<'r, 'a> {
                 self.warn_here("attributes", &name, format!("its attributes cannot be read: {error}"));
             }
         }
-        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash);
+        let requests = self.probing.requests(&self.path_here(&found.entry.name));
+        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash, requests);
         let is_grouped = streaming.as_ref().is_ok_and(Streaming::is_grouped);
         // Of a database that was stored before, most groups are there already.
         let tries = !(is_grouped && found.before.is_some());
@@ -261,9 +288,11 @@ impl Visitor for Walk<'_, '_> {
     fn file(&mut self, mut entry: Entry, owner: Owner, size_bytes: u64, handle: Box<dyn Handle>) -> Result<()> {
         let (before, unchanged) = self.compare(&entry, size_bytes)?;
         let unchanged = unchanged && before.as_ref().is_some_and(|before| self.is_same_content(before, &*handle));
+        let is_probed = self.probing.asks(|| self.path_here(&entry.name));
         let status = if before.is_some() { Status::Changed } else { Status::New };
         if let Some(before) = before.as_ref().filter(|_| unchanged)
             && (!self.loader.index.is_lossy() || is_whole(&before.content, &self.loader)?)
+            && (!is_probed || self.take_over_probes(&entry.name))
         {
             entry.content = before.content.clone();
             entry.attributes = before.attributes.clone();
@@ -282,7 +311,7 @@ impl Visitor for Walk<'_, '_> {
         if !is_first {
             return self.step(Event::Linked(found));
         }
-        if size_bytes > SMALL_FILE_BYTES_MAX || handle.is_logged() {
+        if size_bytes > SMALL_FILE_BYTES_MAX || is_probed || handle.is_logged() {
             return self.stream(found, &*handle);
         }
         self.batch.add(handle, size_bytes, self.entered);

@@ -1,9 +1,10 @@
 //! `check`: finds damage and names it: the object, the snapshots and the paths that need it.
 //!
 //! By default the structure: ledger, keys of periods, packs and their lengths, tables, every node of every tree, and that every chunk has a location. With [`ReadData`]
-//! packs are read whole, too ([`data`]). What was lost is traced back to paths in [`trace`].
+//! packs are read whole, too ([`data`]); with [`RepeatProbes`] databases are restored and probed again ([`probes`]). What was lost is traced back to paths in [`trace`].
 
 mod data;
+mod probes;
 pub(crate) mod trace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +20,7 @@ use crate::progress::{Progress, Stage, Warning};
 use crate::repository::Repository;
 use crate::repository::load::Loader;
 
+pub use probes::RepeatProbes;
 use trace::Trace;
 
 /// Paths that are named for one damaged object; all are counted by their snapshots.
@@ -39,6 +41,7 @@ pub enum ReadData {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckOptions {
     read_data: Option<ReadData>,
+    probes: Option<RepeatProbes>,
 }
 
 impl CheckOptions {
@@ -52,6 +55,12 @@ impl CheckOptions {
         self.read_data = Some(read_data);
         self
     }
+
+    /// Repeats recorded probes of databases on private copies below the system's directory for temporary files, which must have room for the largest. None by default.
+    pub fn probes(mut self, which: RepeatProbes) -> Self {
+        self.probes = Some(which);
+        self
+    }
 }
 
 /// Something damaged, and what it concerns.
@@ -59,7 +68,7 @@ impl CheckOptions {
 pub struct Damage {
     /// The object's name, with a place inside where one is known.
     pub object: String,
-    /// What is wrong with it: `missing`, `truncated`, `altered`, `unreadable`, `ledger`.
+    /// What is wrong with it: `missing`, `truncated`, `altered`, `unreadable`, `ledger`, and `probe` for a database that is not what was recorded of it.
     pub kind: &'static str,
     /// Snapshots that cannot be restored whole.
     pub snapshots: Vec<EntryId>,
@@ -75,6 +84,8 @@ pub struct CheckReport {
     pub objects_checked: u64,
     /// Bytes of packs that were read for their content.
     pub read_bytes: u64,
+    /// Databases whose probes were repeated.
+    pub probes_repeated: u64,
     /// Packs that no entry names: left by backups that were cut off. They are no damage.
     pub orphan_packs: u64,
     /// What is damaged.
@@ -110,6 +121,7 @@ impl Repository {
         let mut findings = self.check_objects(&mut report)?;
         let mut packs_read = Vec::new();
         let mut bad = Voids::default();
+        let mut repeated = probes::Repeated::default();
         let trace = {
             let loader = Loader::new(self)?;
             if let Some(read_data) = options.read_data {
@@ -120,10 +132,17 @@ impl Repository {
                 findings.extend(read.findings);
             }
             let lost = lost_chunks(&loader, &findings);
-            Trace::run(&loader, lost, progress)?
+            let trace = Trace::run(&loader, lost, progress)?;
+            if let Some(which) = options.probes {
+                repeated = probes::run(&loader, which, progress)?;
+            }
+            trace
         };
         report.objects_checked += trace.nodes;
         report.damage = attribute(findings, trace);
+        report.damage.extend(repeated.damage);
+        report.warnings.extend(repeated.warnings);
+        report.probes_repeated = repeated.databases;
         progress.finished(Stage::Checking);
         if options.read_data.is_some() {
             self.record_check(&mut report, packs_read, &bad);

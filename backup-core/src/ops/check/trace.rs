@@ -67,10 +67,9 @@ impl Trace {
                     needs.push(Need { snapshot: snapshot.id, path, chunk });
                 }
             }
-            if let Some(warnings) = snapshot.manifest.warnings
-                && !tracer.is_there(&warnings)
-            {
-                needs.push(Need { snapshot: snapshot.id, path: b"/".to_vec(), chunk: warnings.prefix() });
+            let told: [Option<ChunkId>; 2] = [snapshot.manifest.warnings, snapshot.probes()];
+            for node in told.into_iter().flatten().filter(|node| !tracer.is_there(node)) {
+                needs.push(Need { snapshot: snapshot.id, path: b"/".to_vec(), chunk: node.prefix() });
             }
             progress.advanced(1, 0);
         }

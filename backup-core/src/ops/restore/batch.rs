@@ -12,7 +12,7 @@ use crate::format::tree::Item;
 use crate::id::ChunkId;
 use crate::index::Location;
 use crate::repository::load::{Loader, Payloads};
-use crate::target::Applying;
+use crate::target::{Applying, copy_range};
 
 /// Ranges of one pack that lie this close are fetched in one request.
 const GAP_BYTES_MAX: u64 = 128 << 10;
@@ -145,6 +145,30 @@ impl Shared<'_> {
         Ok(true)
     }
 
+    /// Takes an equal piece from the file that is there. Somebody may write to that one meanwhile, so the piece counts only if it is right where it has arrived.
+    fn take_over(&self, existing: &File, long: &LongFile, placed: &PlacedItem) -> Result<()> {
+        let failed = || long.destination.failed("write");
+        let file = long.temporary.file();
+        let Item::Chunk { id, length, .. } = placed.item else {
+            return write_item(file, placed, true, &Chunks { found: HashMap::new() }).map(drop).map_err(failed());
+        };
+        let copied = copy_range(existing, file, placed.offset, u64::from(length));
+        if copied.is_ok() && self.comparer.holds(file, placed, &mut Vec::new()).map_err(failed())? {
+            return Ok(());
+        }
+        match self.loader.load_item(&id, length) {
+            Ok(plaintext) => {
+                file.write_all_at(&plaintext, placed.offset).map_err(failed())?;
+                long.written_bytes.fetch_add(u64::from(length), Ordering::Relaxed);
+            }
+            Err(error) => {
+                damage_only(error)?;
+                long.mark_damaged();
+            }
+        }
+        Ok(())
+    }
+
     fn write_part(
         &self,
         long: &Arc<LongFile>,
@@ -162,10 +186,8 @@ impl Shared<'_> {
             } else if *needed {
                 let written = write_item(file, placed, true, chunks).map_err(failed())?;
                 long.written_bytes.fetch_add(written, Ordering::Relaxed);
-            } else if !matches!(placed.item, Item::Hole { .. })
-                && let Some(existing) = &long.existing
-            {
-                copy(existing, file, placed).map_err(failed())?;
+            } else if let Some(existing) = &long.existing {
+                self.take_over(existing, long, placed)?;
             }
         }
         if self.verify && !long.is_damaged() && !self.holds_all(file, items).map_err(failed())? {
@@ -189,19 +211,6 @@ fn write_item(file: &File, placed: &PlacedItem, is_new: bool, chunks: &Chunks) -
         }
         Item::Hole { .. } | Item::Zeros { .. } => write_gap(file, placed, is_new).map(|()| 0),
     }
-}
-
-/// Takes an equal piece from the file that is there.
-fn copy(from: &File, to: &File, placed: &PlacedItem) -> std::io::Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    let mut done = 0;
-    while done < placed.item.length() {
-        let part = (placed.item.length() - done).min(buffer.len() as u64) as usize;
-        from.read_exact_at(&mut buffer[..part], placed.offset + done)?;
-        to.write_all_at(&buffer[..part], placed.offset + done)?;
-        done += part as u64;
-    }
-    Ok(())
 }
 
 /// The verified chunks of a batch, most of them as places in the frames that hold them.

@@ -1,10 +1,12 @@
 //! What is done with each entry of a restore that is not a directory.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::Overwrite;
 use super::batch;
+use super::database::{has_log, is_database};
 use super::file::{Destination, Job, LongFile, PlacedItem};
 use super::plan::Plan;
 use super::settle::{After, BATCH_BYTES};
@@ -13,6 +15,7 @@ use crate::format::constants::*;
 use crate::format::tree::{Content, Entry, Item};
 use crate::repository::load::Loader;
 use crate::repository::nodes::Items;
+use crate::source::sqlite::exclusive::is_locked;
 use crate::target::{Directory, Found};
 
 /// Longer files are written in parts.
@@ -32,7 +35,9 @@ impl Plan<'_, '_, '_> {
             return Ok(());
         };
         let found = directory.look(&entry.name)?;
-        if found.as_ref().is_some_and(|found| self.keeps(found, &entry)) {
+        if let Some(found) = &found
+            && self.keeps(directory, found, &entry)?
+        {
             self.report.files_unchanged += u64::from(entry.is_file());
             return Ok(());
         }
@@ -42,8 +47,9 @@ impl Plan<'_, '_, '_> {
         if entry.link_group != 0 {
             if let Some(first) = self.links.get(&entry.link_group) {
                 let first = first.clone();
+                let is_database = is_database(&entry);
                 let (directory, name) = (directory.clone(), entry.name);
-                self.after.push(After::Link { directory, name, first, path });
+                self.after.push(After::Link { directory, name, first, path, is_database });
                 return self.send_if_full();
             }
             self.links.insert(entry.link_group, place);
@@ -55,15 +61,17 @@ impl Plan<'_, '_, '_> {
     }
 
     /// Whether an existing entry is left as it is without looking into it.
-    fn keeps(&self, found: &Found, entry: &Entry) -> bool {
+    fn keeps(&self, directory: &Directory, found: &Found, entry: &Entry) -> Result<bool> {
         match self.options.overwrite {
-            Overwrite::Never => true,
+            Overwrite::Never => Ok(true),
             Overwrite::IfChanged => {
-                entry.is_file()
+                let is_same = entry.is_file()
                     && found.kind == ENTRY_FILE
-                    && (found.size_bytes, found.mtime) == (entry.size_bytes(), entry.mtime)
+                    && (found.size_bytes, found.mtime) == (entry.size_bytes(), entry.mtime);
+                // What changed in a database last may stand in its log alone.
+                Ok(is_same && !(is_database(entry) && has_log(directory, &entry.name)?))
             }
-            Overwrite::Always => false,
+            Overwrite::Always => Ok(false),
         }
     }
 
@@ -96,9 +104,25 @@ impl Plan<'_, '_, '_> {
         let size_bytes = entry.size_bytes();
         let existing = found.is_some_and(|found| found.kind == ENTRY_FILE && found.links == 1);
         let content = entry.content.clone();
-        let destination =
-            Destination { directory: directory.clone(), name: entry.name.clone(), entry, path, size_bytes };
-        if size_bytes > WHOLE_FILE_BYTES_MAX {
+        let is_database = is_database(&entry);
+        let destination = Destination {
+            directory: directory.clone(),
+            name: entry.name.clone(),
+            entry,
+            path,
+            size_bytes,
+            is_database,
+        };
+        if is_database && let Some(why) = self.users(directory, &destination.name)? {
+            self.refuse(destination.path, &why);
+            return Ok(());
+        }
+        if is_database || size_bytes > WHOLE_FILE_BYTES_MAX {
+            let existing = if existing { directory.open_existing(&destination.name)? } else { None };
+            if is_database && existing.as_ref().is_some_and(is_locked) {
+                self.refuse(destination.path, "another process has it locked");
+                return Ok(());
+            }
             return self.restore_long(destination, &content, existing);
         }
         let mut items = Vec::new();
@@ -121,10 +145,9 @@ impl Plan<'_, '_, '_> {
     }
 
     /// Restores a long file part by part, under a temporary name until it is whole.
-    fn restore_long(&mut self, destination: Destination, content: &Content, existing: bool) -> Result<()> {
+    fn restore_long(&mut self, destination: Destination, content: &Content, existing: Option<File>) -> Result<()> {
         let temporary = destination.directory.create_temporary(&destination.name)?;
         temporary.file().set_len(destination.size_bytes).map_err(destination.failed("write"))?;
-        let existing = if existing { destination.directory.open_existing(&destination.name)? } else { None };
         let file = Arc::new(LongFile {
             destination,
             temporary,

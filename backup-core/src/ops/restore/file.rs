@@ -27,6 +27,8 @@ pub(super) struct Destination {
     /// The path in the snapshot.
     pub(super) path: Vec<u8>,
     pub(super) size_bytes: u64,
+    /// Whether it is a database in one file.
+    pub(super) is_database: bool,
 }
 
 /// A long file that several batches write; the last one to end makes it visible.

@@ -4,6 +4,7 @@
 //! write. Metadata of directories comes after everything in them. A file that cannot be had whole is named, and not touched.
 
 mod batch;
+mod database;
 mod entries;
 mod file;
 mod plan;
@@ -20,9 +21,9 @@ use crate::format::record;
 use crate::id::EntryId;
 use crate::index::Voids;
 use crate::ledger::chain::Draft;
-use crate::progress::{Progress, Stage, Warning};
-use crate::repository::Repository;
+use crate::progress::{Progress, Silent, Stage, Warning};
 use crate::repository::load::Loader;
+use crate::repository::{Repository, Snapshot};
 
 /// What happens to files that are there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub struct RestoreOptions {
     verify: bool,
     overwrite: Overwrite,
     ownership: Option<bool>,
+    keep_old: bool,
 }
 
 impl RestoreOptions {
@@ -78,7 +80,7 @@ impl RestoreOptions {
         self
     }
 
-    /// Reads every file again after it was written, and compares.
+    /// Reads every file again after it was written, and compares; what probes found in databases is asked again of what was restored. Differences are damage. Off by default.
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
@@ -87,6 +89,12 @@ impl RestoreOptions {
     /// What happens to existing files; by default they are compared by content.
     pub fn overwrite(mut self, overwrite: Overwrite) -> Self {
         self.overwrite = overwrite;
+        self
+    }
+
+    /// Keeps a database whose place a restored one takes, under a name that says when: `NAME.before-2026-11-21T09-22-17Z`. Off by default.
+    pub fn keep_old(mut self, keep_old: bool) -> Self {
+        self.keep_old = keep_old;
         self
     }
 
@@ -111,6 +119,9 @@ pub struct RestoreReport {
     /// Paths in the snapshot that could not be restored whole, for damage in the repository.
     #[serde(skip)]
     pub files_damaged: Vec<Vec<u8>>,
+    /// Paths in the snapshot of databases that were left as they are, because somebody has them open.
+    #[serde(skip)]
+    pub files_refused: Vec<Vec<u8>>,
     /// What could not be set or written as it was.
     #[serde(skip)]
     pub warnings: Vec<Warning>,
@@ -157,6 +168,13 @@ impl Selection {
     }
 }
 
+/// Restores one file below a directory, under the last component of its path. Says whether that was possible.
+pub(super) fn extract(loader: &Loader<'_>, snapshot: &Snapshot, path: &[u8], target: &Path) -> Result<bool> {
+    let options = RestoreOptions::new().ownership(false);
+    let report = plan::run(loader, snapshot, Some(path), target, &options, &Selection::new(&options)?, &Silent)?;
+    Ok(report.files_damaged.is_empty() && report.files_refused.is_empty())
+}
+
 fn as_path(path: &[u8]) -> &Path {
     use std::os::unix::ffi::OsStrExt;
     Path::new(std::ffi::OsStr::from_bytes(path))
@@ -170,7 +188,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::PathNotFound`], [`Error::NoSpace`] before anything is written, [`Error::File`] where the target cannot be written, [`Error::Storage`], [`Error::Interrupted`].
-    /// Damage is no error: the report names the files.
+    /// Damage is no error, nor is a database that somebody has open: the report names the files.
     pub fn restore(
         &mut self,
         snapshot: EntryId,
@@ -201,7 +219,7 @@ impl Repository {
             paths: path.map(<[u8]>::to_vec).into_iter().collect(),
             files: report.files_written,
             bytes: report.restored_bytes,
-            damaged: report.files_damaged.len() as u64,
+            damaged: (report.files_damaged.len() + report.files_refused.len()) as u64,
         };
         let recorded = self.take_up_chain().and_then(|note| {
             report.notes.extend(note);

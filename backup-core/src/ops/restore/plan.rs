@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::batch::{self, Done, Shared};
+use super::database;
 use super::file::{Comparer, Job};
 use super::settle::After;
 use super::tops::{Top, tops};
 use super::{Overwrite, RestoreOptions, RestoreReport, Selection};
 use crate::error::{Error, Result};
+use crate::format::probes::ProbeResult;
 use crate::format::tree::{Content, Entry};
+use crate::ops::check::unless_damage;
 use crate::path;
 use crate::pipeline::{Ordered, Scope};
 use crate::progress::{Progress, Stage};
@@ -38,6 +41,8 @@ pub(super) fn run(
     let ownership = options.ownership.unwrap_or_else(crate::target::may_set_owners);
     let shared =
         Shared { loader, comparer: Comparer::new(loader), applying: Applying { ownership }, verify: options.verify };
+    let recorded = recorded(loader, snapshot, options)?;
+    let is_unknown = recorded.is_none();
     let workers = &loader.repository.workers;
     workers.scope(|scope| {
         let mut plan = Plan {
@@ -55,12 +60,33 @@ pub(super) fn run(
             links: HashMap::new(),
             report: RestoreReport::default(),
             target: None,
+            recorded: recorded.unwrap_or_default(),
         };
+        if is_unknown {
+            let message = "what probes found in its databases is lost, so they cannot be compared with it";
+            plan.warn("probe", Vec::new(), message.to_owned());
+        }
         for top in tops {
             plan.restore_top(top)?;
         }
         plan.finish()
     })
+}
+
+/// What probes found in the snapshot's databases, if what is restored must be compared with it; `None` if it is lost.
+fn recorded(
+    loader: &Loader<'_>,
+    snapshot: &Snapshot,
+    options: &RestoreOptions,
+) -> Result<Option<HashMap<Vec<u8>, Vec<ProbeResult>>>> {
+    let mut recorded: HashMap<Vec<u8>, Vec<ProbeResult>> = HashMap::new();
+    if options.verify && !options.dry_run {
+        let Some(results) = unless_damage(snapshot.probe_results(loader))? else { return Ok(None) };
+        for result in results {
+            recorded.entry(result.path.clone()).or_default().push(result);
+        }
+    }
+    Ok(Some(recorded))
 }
 
 /// A restore under way.
@@ -81,6 +107,8 @@ pub(super) struct Plan<'p, 's, 'env> {
     pub(super) links: HashMap<u64, Vec<Vec<u8>>>,
     pub(super) report: RestoreReport,
     pub(super) target: Option<Target>,
+    /// What probes found in databases, by their paths, where it is to be compared.
+    pub(super) recorded: HashMap<Vec<u8>, Vec<ProbeResult>>,
 }
 
 /// A directory that the walk is in.
@@ -93,6 +121,8 @@ struct Level {
     /// Applied when the walk leaves; `None` for a directory that is not the snapshot's to describe.
     entry: Option<Box<Entry>>,
     names: std::collections::HashSet<Vec<u8>>,
+    /// Names of databases among them.
+    databases: Vec<Vec<u8>>,
 }
 
 impl<'env> Plan<'_, '_, 'env> {
@@ -189,13 +219,18 @@ impl<'env> Plan<'_, '_, 'env> {
         let Content::Tree { root, .. } = entry.content else { return None };
         let entries = TreeEntries::new(root);
         let entry = describe.then(|| Box::new(entry));
-        Some(Level { directory, place, path, entries, entry, names: Default::default() })
+        Some(Level { directory, place, path, entries, entry, names: Default::default(), databases: Vec::new() })
     }
 
     /// Deals with one entry; returns the level of a directory to walk into.
     fn visit(&mut self, level: &mut Level, entry: Entry) -> Result<Option<Level>> {
         let path = path::join(&level.path, &entry.name);
         level.names.insert(entry.name.clone());
+        if database::is_database(&entry) {
+            // What lies beside a database is no stray file, whether it is restored or not: to delete a log is to damage what wrote it.
+            level.names.extend(database::companions(&entry.name));
+            level.databases.push(entry.name.clone());
+        }
         if self.selection.has_excluded(&path, entry.is_directory()) {
             return Ok(None);
         }
@@ -224,10 +259,10 @@ impl<'env> Plan<'_, '_, 'env> {
     }
 
     fn leave(&mut self, level: Level) -> Result<()> {
-        let Some(directory) = level.directory else { return Ok(()) };
+        let Some(directory) = level.directory.clone() else { return Ok(()) };
         // A directory with a lost node may hold names that are not known: nothing is removed from it.
         if self.options.delete && !level.names.contains(&b""[..]) {
-            self.delete_others(&directory, &level.names)?;
+            self.delete_others(&directory, &level)?;
         }
         if let Some(entry) = level.entry {
             self.after.push(After::Directory(directory, entry, level.path));
@@ -235,8 +270,12 @@ impl<'env> Plan<'_, '_, 'env> {
         self.send_if_full()
     }
 
-    fn delete_others(&mut self, directory: &Directory, names: &std::collections::HashSet<Vec<u8>>) -> Result<()> {
-        for name in directory.names()?.into_iter().filter(|name| !names.contains(name)) {
+    fn delete_others(&mut self, directory: &Directory, level: &Level) -> Result<()> {
+        let is_kept = |name: &[u8]| {
+            self.options.keep_old && level.databases.iter().any(|database| database::is_kept_name(name, database))
+        };
+        let is_stray = |name: &Vec<u8>| !level.names.contains(name) && !is_kept(name);
+        for name in directory.names()?.into_iter().filter(is_stray) {
             // Another batch may be writing here under a temporary name of its own.
             if !name.ends_with(b".holdfast-tmp") {
                 directory.remove(&name)?;

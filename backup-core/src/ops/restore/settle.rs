@@ -22,7 +22,7 @@ const BATCH_FRAMES: usize = 16;
 pub(super) enum After {
     Directory(Directory, Box<Entry>, Vec<u8>),
     Long(Arc<LongFile>),
-    Link { directory: Directory, name: Vec<u8>, first: Vec<Vec<u8>>, path: Vec<u8> },
+    Link { directory: Directory, name: Vec<u8>, first: Vec<Vec<u8>>, path: Vec<u8>, is_database: bool },
 }
 
 impl<'env> Plan<'_, '_, 'env> {
@@ -88,7 +88,9 @@ impl<'env> Plan<'_, '_, 'env> {
                     }
                 }
                 After::Long(file) => self.settle_long(file)?,
-                After::Link { directory, name, first, path } => self.settle_link(&directory, &name, &first, path)?,
+                After::Link { directory, name, first, path, is_database } => {
+                    self.settle_link(&directory, &name, &first, path, is_database)?;
+                }
             }
         }
         Ok(())
@@ -97,11 +99,14 @@ impl<'env> Plan<'_, '_, 'env> {
     pub(super) fn settle_long(&mut self, file: Arc<LongFile>) -> Result<()> {
         let Some(file) = Arc::into_inner(file) else { return Err(Error::Interrupted) };
         self.progress.advanced(1, 0);
-        let LongFile { destination, temporary, existing, damaged, written_bytes } = file;
-        if damaged.into_inner() {
-            self.damaged(destination.path);
+        if file.is_damaged() {
+            self.damaged(file.destination.path);
             return Ok(());
         }
+        if file.destination.is_database {
+            return self.settle_database(file);
+        }
+        let LongFile { destination, temporary, existing, written_bytes, .. } = file;
         let written = written_bytes.load(Ordering::Relaxed);
         self.report.restored_bytes += written;
         let same_length =
@@ -121,6 +126,7 @@ impl<'env> Plan<'_, '_, 'env> {
         name: &[u8],
         first: &[Vec<u8>],
         path: Vec<u8>,
+        is_database: bool,
     ) -> Result<()> {
         let (Some(target), Some((first_name, above))) = (&self.target, first.split_last()) else { return Ok(()) };
         let from = descend(target, above)?;
@@ -131,6 +137,9 @@ impl<'env> Plan<'_, '_, 'env> {
         // Two names that are one file already need nothing.
         let same =
             directory.look(name)?.is_some_and(|other| (other.inode, other.device) == (found.inode, found.device));
+        if !same && is_database && !self.clear_companions(directory, name, &path)? {
+            return Ok(());
+        }
         if !same {
             directory.hard_link(name, &from, first_name)?;
         }

@@ -213,6 +213,6 @@ impl ContentReader for RawReader {
 
     fn findings(&mut self) -> Findings {
         let warnings = vec![("raw_copy", std::mem::take(&mut self.warning))];
-        Findings { database: Some(self.state.clone()), warnings, notes: Vec::new() }
+        Findings { database: Some(self.state.clone()), warnings, ..Findings::default() }
     }
 }

@@ -6,11 +6,14 @@
 //! - [`open`] finds a way to look at a database without changing anything beside it, [`pages`] reads it on a thread of its own, in [`slices`] where it would keep writers waiting, [`copy`] makes private copies.
 //! - [`held`] knows the files that this process has open. Closing *any* descriptor of a file drops all POSIX locks that the process holds on it, and SQLite's are
 //!   such locks. So a file that is open here is never opened a second time, not even to look at its first bytes: it is read only through the [`Connection`] given for it.
+//! - [`probe`] asks what a database holds; [`exclusive`] tells who has one open, and takes one that is to be replaced.
 
 mod copy;
+pub(crate) mod exclusive;
 pub(super) mod held;
 mod open;
 mod pages;
+pub mod probe;
 mod slices;
 
 use std::sync::{Arc, Mutex};

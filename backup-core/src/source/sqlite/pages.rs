@@ -14,10 +14,12 @@ use rusqlite::Connection;
 use super::copy::{self, Scratch};
 use super::held::ReadingMark;
 use super::open::{self, Place, Trouble, Way};
+use super::probe::{self, ProbeRequest};
 use super::slices::{Outlet, PART_BYTES, Pass, Slices};
 use super::{Header, PageReader, SharedConnection};
 use crate::format::constants::DATABASE_WHOLE;
 use crate::format::database::{DatabaseState, LogState};
+use crate::format::probes::ProbeResult;
 use crate::source::files::Stat;
 use crate::source::{ContentReader, Findings, Finish, Stretch};
 
@@ -38,6 +40,8 @@ pub(super) struct Done {
     page_bytes: u32,
     warnings: Vec<(&'static str, String)>,
     notes: Vec<(&'static str, String)>,
+    requests: Vec<ProbeRequest>,
+    probes: Vec<ProbeResult>,
 }
 
 /// A database being read.
@@ -59,6 +63,7 @@ struct Work {
     way: Origin,
     reader: PageReader,
     before: Stat,
+    requests: Vec<ProbeRequest>,
 }
 
 enum Origin {
@@ -83,7 +88,8 @@ impl Reading {
             Way::Copy(scratch) => scratch.connect().and_then(|connection| page_bytes(&connection)),
         };
         let page_bytes = page_bytes.map_err(|error| Trouble::of(&error))?;
-        Ok(Self::new(Work { place, way: Origin::Own(way), reader, before }, page_bytes, state, mark))
+        let work = Work { place, way: Origin::Own(way), reader, before, requests: Vec::new() };
+        Ok(Self::new(work, page_bytes, state, mark))
     }
 
     /// Reads through a connection of the embedding program.
@@ -102,7 +108,8 @@ impl Reading {
             }
             page_bytes(&connection).map_err(|error| Trouble::of(&error))?
         };
-        Ok(Self::new(Work { place, way: Origin::Given(connection), reader, before }, page_bytes, state, mark))
+        let work = Work { place, way: Origin::Given(connection), reader, before, requests: Vec::new() };
+        Ok(Self::new(work, page_bytes, state, mark))
     }
 
     fn new(work: Work, page_bytes: u32, state: DatabaseState, mark: ReadingMark) -> Self {
@@ -166,10 +173,17 @@ impl ContentReader for Reading {
         Some(self.page_bytes)
     }
 
+    fn probe(&mut self, requests: Vec<ProbeRequest>) {
+        if let Some(work) = &mut self.work {
+            work.requests = requests;
+        }
+    }
+
     fn findings(&mut self) -> Findings {
         let Some(done) = self.done.take() else { return Findings::default() };
         self.state.page_bytes = done.page_bytes;
-        Findings { database: Some(self.state.clone()), warnings: done.warnings, notes: done.notes }
+        let Done { warnings, notes, probes, .. } = *done;
+        Findings { database: Some(self.state.clone()), probes, warnings, notes }
     }
 }
 
@@ -200,8 +214,9 @@ pub(super) fn page_bytes(connection: &Connection) -> rusqlite::Result<u32> {
 
 impl Work {
     fn run(self, outlet: &Outlet<'_>) -> io::Result<Done> {
-        let Self { place, way, reader, before } = self;
-        let mut done = Done { page_bytes: 0, warnings: Vec::new(), notes: Vec::new() };
+        let Self { place, way, reader, before, requests } = self;
+        let (warnings, notes, probes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut done = Done { page_bytes: 0, warnings, notes, requests, probes };
         let outcome = match way {
             Origin::Given(connection) => read_shared(&lock(&connection), reader, outlet, &mut done),
             Origin::Own(Way::Shared(connection)) => read_shared(&connection, reader, outlet, &mut done),
@@ -231,7 +246,10 @@ fn read_immutable(
     let outcome = match reader {
         PageReader::Table => {
             done.page_bytes = page_bytes(&connection).map_err(|error| Trouble::of(&error))?;
-            Slices::new(&connection, outlet, false).pass().map(drop)
+            let mut slices = Slices::new(&connection, outlet, false, &done.requests);
+            let outcome = slices.pass().map(drop);
+            done.probes = slices.answers;
+            outcome
         }
         PageReader::Copy => read_by_copy(&connection, outlet, done).map(drop),
     };
@@ -266,9 +284,10 @@ fn read_shared(
             if pass > 0 {
                 outlet.send(Message::Again)?;
             }
-            let mut slices = Slices::new(connection, outlet, keeps_waiting);
+            let mut slices = Slices::new(connection, outlet, keeps_waiting, &done.requests);
             let outcome = slices.pass();
             held = held.max(slices.held);
+            done.probes = slices.answers;
             if matches!(outcome?, Pass::Whole) {
                 is_read = true;
                 break;
@@ -296,7 +315,9 @@ fn read_by_copy(connection: &Connection, outlet: &Outlet<'_>, done: &mut Done) -
 
 /// Reads a private copy, which is a file as others are.
 fn read_copy(scratch: &Scratch, outlet: &Outlet<'_>, done: &mut Done) -> Result<(), Trouble> {
-    done.page_bytes = scratch.connect().and_then(|c| page_bytes(&c)).map_err(|error| Trouble::of(&error))?;
+    let connection = scratch.connect().map_err(|error| Trouble::of(&error))?;
+    done.page_bytes = page_bytes(&connection).map_err(|error| Trouble::of(&error))?;
+    done.probes = done.requests.iter().map(|request| probe::run(&connection, request)).collect();
     let mut file = File::open(scratch.path()).map_err(Trouble::Io)?;
     loop {
         let mut part = Vec::with_capacity(PART_BYTES);

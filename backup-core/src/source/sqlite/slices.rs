@@ -7,6 +7,8 @@ use rusqlite::Connection;
 
 use super::open::Trouble;
 use super::pages::{Message, page_bytes};
+use super::probe::{self, ProbeRequest};
+use crate::format::probes::ProbeResult;
 
 /// Bytes that go to the reader's caller at once: what it asks for at once, so that they need not be copied.
 pub(super) const PART_BYTES: usize = 2 << 20;
@@ -41,16 +43,25 @@ pub(super) struct Slices<'a> {
     began: Instant,
     /// The longest time for which the lock was held.
     pub(super) held: Duration,
+    requests: &'a [ProbeRequest],
+    /// What is answered to the requests, once a pass was whole.
+    pub(super) answers: Vec<ProbeResult>,
 }
 
 impl<'a> Slices<'a> {
-    pub(super) fn new(connection: &'a Connection, outlet: &'a Outlet<'a>, keeps_waiting: bool) -> Self {
-        Self { connection, outlet, keeps_waiting, began: Instant::now(), held: Duration::ZERO }
+    pub(super) fn new(
+        connection: &'a Connection,
+        outlet: &'a Outlet<'a>,
+        keeps_waiting: bool,
+        requests: &'a [ProbeRequest],
+    ) -> Self {
+        let (held, answers) = (Duration::ZERO, Vec::new());
+        Self { connection, outlet, keeps_waiting, began: Instant::now(), held, requests, answers }
     }
 
     pub(super) fn pass(&mut self) -> Result<Pass, Trouble> {
         let begun = self.begin()?;
-        let outcome = self.read_all(begun);
+        let outcome = self.read_all(begun).and_then(|pass| self.answer(begun, pass));
         let ended = self.end();
         let outcome = outcome?;
         ended?;
@@ -86,6 +97,18 @@ impl<'a> Slices<'a> {
                 self.outlet.send(message)?;
             }
         }
+        Ok(Pass::Whole)
+    }
+
+    /// Answers the requests in the state that was read. The lock may have been let go before the last part was taken.
+    fn answer(&mut self, begun: (i64, u64), pass: Pass) -> Result<Pass, Trouble> {
+        if self.requests.is_empty() || matches!(pass, Pass::Overtaken) {
+            return Ok(pass);
+        }
+        if self.connection.is_autocommit() && self.begin()? != begun {
+            return Ok(Pass::Overtaken);
+        }
+        self.answers = self.requests.iter().map(|request| probe::run(self.connection, request)).collect();
         Ok(Pass::Whole)
     }
 
