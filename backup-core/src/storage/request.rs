@@ -12,6 +12,7 @@ use opendal::{Buffer, BytesRange, ErrorKind, Metadata, Operator, Result, options
 
 use super::ObjectInfo;
 use super::local::Found;
+use super::retry::WRONG_LENGTH;
 use crate::time::Time;
 
 /// What is allocated before the first byte came, at most.
@@ -136,7 +137,7 @@ fn capacity(length: u64) -> usize {
 }
 
 fn wrong_length() -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, "not as many bytes as asked for").set_temporary()
+    opendal::Error::new(ErrorKind::Unexpected, WRONG_LENGTH).set_temporary()
 }
 
 fn file_length(metadata: Option<&Metadata>) -> Option<u64> {

@@ -27,8 +27,11 @@ const TROUBLE: Duration = Duration::from_secs(5);
 /// Most that a service can ask to wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// How often a request is sent to which the server itself answers that it failed, without saying why.
-const FEW_ATTEMPTS: u32 = 4;
+/// How many answers of the server itself that something failed are taken before they count as final.
+const DOUBTS_MAX: u32 = 4;
+
+/// The message of an error that says that a range came with the wrong length.
+pub(super) const WRONG_LENGTH: &str = "not as many bytes as asked for";
 
 /// A request that failed for good: the last error, how often it was sent, and for how long.
 pub(super) struct Exhausted {
@@ -68,7 +71,7 @@ impl Persistence {
     {
         // A timer of the runtime, which no change of the calendar's clock moves.
         let start = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut doubts) = (1, 0);
         loop {
             self.meters.request(verb, attempt);
             let error = match make().await {
@@ -78,9 +81,15 @@ impl Persistence {
                 }
                 Err(error) => error,
             };
+            let outlook = outlook(&error);
+            if outlook != Outlook::Hopeful {
+                doubts += 1;
+                self.answered();
+            }
             let pause = self.options.pause(attempt).max(retry_after(&error).unwrap_or_default());
             let elapsed = start.elapsed();
-            if attempt >= self.attempts_max(&error) || elapsed + pause > self.deadline() {
+            let is_hopeless = outlook == Outlook::Final || doubts >= DOUBTS_MAX || attempt >= self.options.attempts;
+            if is_hopeless || elapsed + pause > self.deadline() {
                 return Err(Exhausted { attempts: attempt, elapsed, error });
             }
             if elapsed + pause > TROUBLE {
@@ -95,20 +104,6 @@ impl Persistence {
     pub(super) fn silence(&self) -> Duration {
         let is_known = self.is_known.load(Ordering::Relaxed);
         if is_known { self.options.silence() } else { self.options.silence().min(FIRST_SILENCE) }
-    }
-
-    fn attempts_max(&self, error: &opendal::Error) -> u32 {
-        match outlook(error) {
-            Outlook::Final => {
-                self.answered();
-                1
-            }
-            Outlook::Doubtful => {
-                self.answered();
-                FEW_ATTEMPTS.min(self.options.attempts)
-            }
-            Outlook::Hopeful => self.options.attempts,
-        }
     }
 
     fn deadline(&self) -> Duration {
@@ -131,7 +126,9 @@ impl Persistence {
         if !self.is_in_trouble.swap(true, Ordering::Relaxed) {
             let (verb, bound) = (verb.name(), self.deadline().as_secs());
             let why = self.redactor.failure(error);
-            notify.say(&format!("the storage failed to {verb} {attempts} times, and is tried for up to {bound} s: {why}"));
+            notify.say(&format!(
+                "the storage failed to {verb} {attempts} times, and is tried for up to {bound} s: {why}"
+            ));
         }
     }
 }
@@ -151,7 +148,7 @@ fn outlook(error: &opendal::Error) -> Outlook {
     // OpenDAL counts a refused connection of `ssh` as permanent.
     let is_line_of_ssh = || error.kind() == ErrorKind::Unexpected && error.message() == "ssh error";
     match error.is_temporary() {
-        true if is_answer_of_sftp(error) => Outlook::Doubtful,
+        true if is_answer_of_sftp(error) || error.message() == WRONG_LENGTH => Outlook::Doubtful,
         true => Outlook::Hopeful,
         false if is_line_of_ssh() => Outlook::Hopeful,
         false => Outlook::Final,

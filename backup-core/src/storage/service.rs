@@ -32,7 +32,7 @@ pub(super) struct Service {
 impl Service {
     /// Takes an operator that somebody else built.
     pub(super) fn of(operator: Operator) -> Self {
-        install_tls();
+        install_http();
         Self { operator, data: None, has_parts: true }
     }
 
@@ -125,15 +125,16 @@ fn sftp(uri: &OperatorUri, options: &mut HashMap<String, String>) -> Result<()> 
     Ok(())
 }
 
-/// Chooses rustls's own cryptography for the whole process, where nobody has chosen yet: without one, the first connection would panic.
+/// Lets services speak HTTP: OpenDAL brings no client by itself, and the client no cryptography. What another part of the process has chosen before is kept.
 #[cfg(feature = "http")]
-fn install_tls() {
+fn install_http() {
     use rustls::crypto::{CryptoProvider, ring};
     if CryptoProvider::get_default().is_none() {
         // That somebody was faster is fine: any choice will do.
         let _ = ring::default_provider().install_default();
     }
+    opendal_http_transport_reqwest::install_default();
 }
 
 #[cfg(not(feature = "http"))]
-fn install_tls() {}
+fn install_http() {}
