@@ -56,11 +56,17 @@ pub(crate) enum Deed {
     Gone,
     /// Gives the first answer that was seen for the same target.
     Lag,
+    /// Gives a list as of before anything was written.
+    EmptyList,
     /// Cuts the answer's body to half, and lies about its length.
     Truncate,
+    /// Changes a bit in the middle of the request's body.
+    Flip,
     /// Puts all times in headers to this one.
     Clock(&'static str),
 }
+
+const EMPTY_LIST: &str = "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>";
 
 type Script = dyn Fn(&Asked) -> Deed + Send + Sync;
 
@@ -69,6 +75,7 @@ struct State {
     script: Mutex<Arc<Script>>,
     count: AtomicU64,
     seen: Mutex<Vec<Asked>>,
+    heads: Mutex<Vec<String>>,
     lists: Mutex<HashMap<String, Vec<u8>>>,
     is_over: AtomicBool,
 }
@@ -89,6 +96,7 @@ impl Proxy {
             script: Mutex::new(Arc::new(|_: &Asked| Deed::Pass)),
             count: AtomicU64::new(0),
             seen: Mutex::default(),
+            heads: Mutex::default(),
             lists: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
@@ -116,6 +124,11 @@ impl Proxy {
     /// Requests that came since the last decision.
     pub(crate) fn seen(&self) -> Vec<Asked> {
         self.state.seen.lock().expect("nobody panics").clone()
+    }
+
+    /// Heads of all requests that came, as they came.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.state.heads.lock().expect("nobody panics").clone()
     }
 }
 
@@ -162,6 +175,7 @@ impl State {
         let ordinal = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let asked = Asked { ordinal, method: method.to_owned(), target: target.to_owned() };
         self.seen.lock().expect("nobody panics").push(asked.clone());
+        self.heads.lock().expect("nobody panics").push(request.head.clone());
         let script = Arc::clone(&*self.script.lock().expect("no script panics"));
         let deed = script(&asked);
         let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
@@ -177,7 +191,13 @@ impl State {
                 let head = format!("HTTP/1.1 {status} \r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
                 return client.write_all(head.as_bytes());
             }
+            Deed::EmptyList => {
+                let (length, body) = (EMPTY_LIST.len(), EMPTY_LIST);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                return client.write_all(format!("{head}{body}").as_bytes());
+            }
             Deed::Delay(pause) => std::thread::sleep(pause),
+            Deed::Flip if length > 0 => request.body[length / 2] ^= 1,
             Deed::Lag => {
                 if let Some(old) = self.lists.lock().expect("nobody panics").get(&asked.target) {
                     return client.write_all(old);
