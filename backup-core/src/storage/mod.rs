@@ -264,6 +264,14 @@ impl Storage {
         }
     }
 
+    /// Whether the storage ever answered anything.
+    fn has_answered(&self) -> bool {
+        match &self.shared.backend {
+            Backend::Local(_) => true,
+            Backend::Remote(remote) => remote.has_answered(),
+        }
+    }
+
     fn local(root: PathBuf, options: StorageOptions) -> Self {
         let display = crate::words::printable(root.as_os_str().as_encoded_bytes());
         let backend = Backend::Local(Local::new(root, options.environment.clone()));

@@ -167,6 +167,10 @@ impl Remote {
         Ok(())
     }
 
+    pub(super) fn has_answered(&self) -> bool {
+        self.persistence.has_answered()
+    }
+
     fn silence(&self) -> Duration {
         self.persistence.silence()
     }

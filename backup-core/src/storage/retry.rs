@@ -100,15 +100,18 @@ impl Persistence {
         }
     }
 
+    /// Whether the storage ever answered anything.
+    pub(super) fn has_answered(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
     /// How long the storage may be silent now.
     pub(super) fn silence(&self) -> Duration {
-        let is_known = self.is_known.load(Ordering::Relaxed);
-        if is_known { self.options.silence() } else { self.options.silence().min(FIRST_SILENCE) }
+        if self.has_answered() { self.options.silence() } else { self.options.silence().min(FIRST_SILENCE) }
     }
 
     fn deadline(&self) -> Duration {
-        let is_known = self.is_known.load(Ordering::Relaxed);
-        if is_known { self.options.deadline() } else { self.options.deadline().min(FIRST_CONTACT) }
+        if self.has_answered() { self.options.deadline() } else { self.options.deadline().min(FIRST_CONTACT) }
     }
 
     fn answered(&self) {

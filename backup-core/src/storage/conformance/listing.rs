@@ -1,7 +1,7 @@
 //! Promises about lists, which may lag, and about times, which may differ.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Probe;
 use super::trial::{Trial, Verdict};
@@ -55,10 +55,6 @@ pub(super) const PROBES: &[Probe] = &[
 /// Most seconds between two clocks that agree.
 const CLOCKS_AGREE_SECONDS: i64 = 60;
 
-fn lag(trial: &Trial<'_>) -> Duration {
-    Duration::from_millis(trial.options.lag_ms)
-}
-
 /// Writes objects below a prefix; returns their names and lengths.
 fn fill(trial: &Trial<'_>, below: &str, names: &[&str]) -> Result<BTreeMap<String, u64>> {
     let mut written = BTreeMap::new();
@@ -75,17 +71,14 @@ fn listed(trial: &Trial<'_>, prefix: &str) -> Result<BTreeMap<String, u64>> {
     Ok(found.into_iter().map(|info| (info.name, info.length_bytes)).collect())
 }
 
-/// Lists until a list is as it should be, or the wait is over. Returns how long it took, and whether it came to it.
+/// Lists until a list is as it should be, or patience is at its end. Returns how many seconds it took, and whether it came to it.
 fn wait_until(trial: &Trial<'_>, prefix: &str, fits: impl Fn(&BTreeMap<String, u64>) -> bool) -> Result<(f64, bool)> {
-    const PAUSE: Duration = Duration::from_millis(250);
     let start = Instant::now();
     loop {
         let is_there = fits(&listed(trial, prefix)?);
-        let waited = start.elapsed();
-        if is_there || waited >= lag(trial) {
-            return Ok((waited.as_secs_f64(), is_there));
+        if is_there || !trial.wait_for_list() {
+            return Ok((start.elapsed().as_secs_f64(), is_there));
         }
-        std::thread::sleep(PAUSE);
     }
 }
 

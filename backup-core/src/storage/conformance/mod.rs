@@ -64,7 +64,7 @@ impl ConformanceOptions {
         self
     }
 
-    /// How long is waited for a list that lags, in milliseconds. Default: 5,000.
+    /// How long is waited for lists that lag, in milliseconds, all of them together. Default: 5,000.
     #[must_use]
     pub fn lag_ms(mut self, milliseconds: u64) -> Self {
         self.lag_ms = milliseconds;
@@ -142,8 +142,9 @@ pub fn run(storage: &Storage, options: &ConformanceOptions) -> Result<Conformanc
     let (start, before) = (Instant::now(), storage.counts());
     let trial = Trial::new(storage, options);
     let outcome = trial.begin().and_then(|()| probes().map(|probe| attempt(probe, &trial)).collect());
-    // Even a caller who wants to stop wants nothing left behind.
-    let left_behind = trial.clean_up(&storage.clone().with_cancel(Cancel::new()));
+    // Even a caller who wants to stop wants nothing left behind; where nobody ever answered, nothing is.
+    let clean_up = || trial.clean_up(&storage.clone().with_cancel(Cancel::new()));
+    let left_behind = if storage.has_answered() { clean_up() } else { Vec::new() };
     let after = storage.counts();
     Ok(ConformanceReport {
         promises: outcome?,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::super::Storage;
 use super::ConformanceOptions;
@@ -31,6 +32,8 @@ pub(super) struct Trial<'a> {
     had_root: bool,
     /// By how much the storage's clock is ahead of ours, once that is known.
     pub(super) clock_ahead_seconds: OnceLock<i64>,
+    /// How long lists that lag may still be waited for.
+    patience: Mutex<Duration>,
 }
 
 impl<'a> Trial<'a> {
@@ -40,7 +43,18 @@ impl<'a> Trial<'a> {
         let seed = u64::from_le_bytes(options.environment.random());
         let had_root = storage.local_root().is_none_or(|root| root.exists());
         let (tried, clock_ahead_seconds) = (Mutex::default(), OnceLock::new());
-        Self { storage, options, prefix, seed, tried, had_root, clock_ahead_seconds }
+        let patience = Mutex::new(Duration::from_millis(options.lag_ms));
+        Self { storage, options, prefix, seed, tried, had_root, clock_ahead_seconds, patience }
+    }
+
+    /// Waits a moment for a list to catch up; says whether there was patience left for it.
+    pub(super) fn wait_for_list(&self) -> bool {
+        const PAUSE: Duration = Duration::from_millis(250);
+        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left) = patience.checked_sub(PAUSE) else { return false };
+        *patience = left;
+        std::thread::sleep(PAUSE);
+        true
     }
 
     /// Fails as the storage does if nothing can be written at all.
