@@ -36,6 +36,16 @@ fn run_inside(test: &str, server_options: &[&str]) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("1 passed"), "{text}");
+    assert_eq!(clients(&server), [""; 0], "connections were left open");
+}
+
+/// Command lines of all processes that name the directory of a server and are no part of it.
+fn clients(server: &Script) -> Vec<String> {
+    let mark = server.directory.path().join("known").display().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&mark)).collect()
 }
 
 /// The storage's URI in the inner process; none where somebody runs ignored tests by hand.

@@ -24,7 +24,14 @@ if [[ $(id -u) == 0 ]]; then mkdir -p /run/sshd; fi
 
 server=
 finish() {
-    if [[ -n $server ]]; then kill "$server" 2>/dev/null || true; fi
+    if [[ -n $server ]]; then
+        # Its connections have processes of their own.
+        if [[ -r /proc/$server/task/$server/children ]]; then
+            kill "$server" $(cat "/proc/$server/task/$server/children") 2>/dev/null || true
+        else
+            kill "$server" 2>/dev/null || true
+        fi
+    fi
 }
 trap finish EXIT
 

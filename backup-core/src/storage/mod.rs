@@ -13,6 +13,7 @@ pub mod conformance;
 mod cache;
 mod counts;
 mod gate;
+mod home;
 mod local;
 mod name;
 mod options;

@@ -4,21 +4,20 @@
 //! needs nor disturbs theirs. Such a wait blocks, so an async program calls this library within `tokio::task::spawn_blocking`.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opendal::{Buffer, Operator};
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use super::counts::Verb;
 use super::gate::{CANCEL_POLL, Gate};
+use super::home::Home;
 use super::local::{Found, is_stale};
 use super::name::temporary_name;
 use super::retry::{Exhausted, Persistence};
 use super::service::Service;
-use super::uri::Failure;
 use super::write::{Way, write};
 use super::{ObjectInfo, request, storage_error};
 use crate::error::{Error, Result};
@@ -39,6 +38,8 @@ pub(super) struct Call<'a> {
 /// A service behind an operator.
 pub(super) struct Remote {
     operator: Operator,
+    /// Declared behind the operator, so that it outlives it.
+    home: Home,
     data: Option<Operator>,
     part_bytes: Option<usize>,
     /// Whether objects come under a temporary name first.
@@ -56,7 +57,8 @@ impl Remote {
         let part_bytes = usize::try_from(persistence.options.part_bytes).ok().filter(|_| has_parts);
         let gate = Gate::new(persistence.options.concurrency);
         let (operator, data) = (service.operator, service.data);
-        Self { operator, data, part_bytes, renames, gate, persistence: Arc::new(persistence) }
+        let home = Home::of(operator.info().scheme());
+        Self { operator, home, data, part_bytes, renames, gate, persistence: Arc::new(persistence) }
     }
 
     pub(super) fn read(&self, call: Call<'_>, length_max: u64) -> Result<Found> {
@@ -193,7 +195,9 @@ impl Remote {
         C: Future<Output = Result<T, Exhausted>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let task = runtime(call)?.spawn(async move {
+        let runtime =
+            self.home.runtime().map_err(|why| storage_error(call.verb, call.name, (1, Duration::ZERO), why))?;
+        let task = runtime.spawn(async move {
             // Nobody listens any more after a cancellation.
             let _ = sender.send(task.await);
         });
@@ -217,16 +221,4 @@ impl Remote {
         }
         storage_error(call.verb, call.name, (*attempts, *elapsed), self.persistence.redactor.failure(error))
     }
-}
-
-/// The runtime of all storages of this process. It is never dropped, for that would panic within somebody else's.
-fn runtime(call: Call<'_>) -> Result<&'static Runtime> {
-    const THREADS: usize = 2;
-    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
-    let build =
-        || Builder::new_multi_thread().worker_threads(THREADS).thread_name("holdfast-storage").enable_all().build();
-    RUNTIME.get_or_init(build).as_ref().map_err(|error| {
-        let why = Failure(error.to_string());
-        storage_error(call.verb, call.name, (1, Duration::ZERO), why)
-    })
 }
