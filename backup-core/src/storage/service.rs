@@ -47,7 +47,7 @@ impl Service {
         match uri.scheme() {
             "s3" => has_parts = s3(uri, &mut options),
             "gcs" => set(&mut options, "bucket", uri.name()),
-            "azblob" => set(&mut options, "container", uri.name()),
+            "azblob" => azblob(uri, &mut options),
             "webdav" => webdav(uri, &mut options),
             "sftp" => sftp(uri, &mut options)?,
             _ => return Ok(Self::of(Operator::from_uri(uri)?)),
@@ -101,6 +101,15 @@ fn s3(uri: &OperatorUri, options: &mut HashMap<String, String>) -> bool {
     }
     // The service cannot check parts by MD5.
     checksum != "md5"
+}
+
+/// An account has an endpoint of its own, which need not be said.
+fn azblob(uri: &OperatorUri, options: &mut HashMap<String, String>) {
+    set(options, "container", uri.name());
+    if let Some(account) = options.get("account_name").filter(|_| !options.contains_key("endpoint")) {
+        let endpoint = format!("https://{account}.blob.core.windows.net");
+        options.insert("endpoint".to_owned(), endpoint);
+    }
 }
 
 /// User and password may stand where URLs have them; `endpoint` is needed for what is not `https`.
