@@ -170,12 +170,7 @@ impl Message {
 impl State {
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut request = read_head(&mut client)?;
-        let mut words = request.head.split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let ordinal = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let asked = Asked { ordinal, method: method.to_owned(), target: target.to_owned() };
-        self.seen.lock().expect("nobody panics").push(asked.clone());
-        self.heads.lock().expect("nobody panics").push(request.head.clone());
+        let asked = self.note(&request);
         let script = Arc::clone(&*self.script.lock().expect("no script panics"));
         let deed = script(&asked);
         let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
@@ -229,6 +224,17 @@ impl State {
             _ => {}
         }
         answer.send(&mut client, answer.body.len())
+    }
+
+    /// Counts a request, and keeps what is known of it.
+    fn note(&self, request: &Message) -> Asked {
+        let mut words = request.head.split(' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let ordinal = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        let asked = Asked { ordinal, method: method.to_owned(), target: target.to_owned() };
+        self.seen.lock().expect("nobody panics").push(asked.clone());
+        self.heads.lock().expect("nobody panics").push(request.head.clone());
+        asked
     }
 
     /// Passes a request on, and takes the whole answer.
