@@ -76,7 +76,7 @@ struct Shared {
 
 enum Backend {
     Local(Local),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Storage {
@@ -105,7 +105,7 @@ impl Storage {
     pub fn from_uri(uri: &str, options: StorageOptions) -> Result<Self> {
         match uri::parse(uri)? {
             Place::Local(root) => Ok(Self::local(root, options)),
-            Place::Remote { service, display, redactor } => Ok(Self::remote(service, display, redactor, options)),
+            Place::Remote { service, display, redactor } => Ok(Self::remote(*service, display, redactor, options)),
         }
     }
 
@@ -282,7 +282,7 @@ impl Storage {
     fn remote(service: Service, display: String, redactor: Redactor, options: StorageOptions) -> Self {
         let meters = Arc::default();
         let persistence = Persistence::new(options.clone(), Arc::clone(&meters), redactor);
-        let backend = Backend::Remote(Remote::new(service, persistence));
+        let backend = Backend::Remote(Box::new(Remote::new(service, persistence)));
         Self::over(backend, display, options, meters)
     }
 

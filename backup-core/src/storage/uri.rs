@@ -47,7 +47,7 @@ pub(super) enum Place {
     /// A directory of this machine, made absolute, which need not exist.
     Local(PathBuf),
     /// Everything else.
-    Remote { service: Service, display: String, redactor: Redactor },
+    Remote { service: Box<Service>, display: String, redactor: Redactor },
 }
 
 /// Takes apart a path, or a URI such as [`Operator::from_uri`] takes.
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Place> {
     }
     let redactor = Redactor::of(&uri);
     match Service::build(&uri) {
-        Ok(service) => Ok(Place::Remote { service, display, redactor }),
+        Ok(service) => Ok(Place::Remote { service: Box::new(service), display, redactor }),
         Err(error) => Err(fail(error, &redactor)),
     }
 }
