@@ -5,7 +5,7 @@
 set -euo pipefail
 directory=$1
 
-if ! command -v azurite-blob node >/dev/null; then
+if ! command -v azurite-blob >/dev/null || ! command -v node >/dev/null; then
     echo 'missing Azurite: npm install -g azurite'
     exit 0
 fi

@@ -8,7 +8,7 @@ directory=$1
 shift
 
 sshd=$(command -v sshd || ls /usr/sbin/sshd 2>/dev/null || true)
-if [[ -z $sshd ]] || ! command -v ssh ssh-keygen >/dev/null; then
+if [[ -z $sshd ]] || ! command -v ssh >/dev/null || ! command -v ssh-keygen >/dev/null; then
     echo 'missing OpenSSH: sshd, ssh and ssh-keygen'
     exit 0
 fi
