@@ -20,6 +20,7 @@ const OWNERS: [(&str, &[&str]); 22] = [
     ("jiff", &["time"]),
     // Embedders hand over an `opendal::Operator` and need the very version that the library was built with.
     ("opendal", &["storage", "lib"]),
+    ("opendal_http_transport_reqwest", &["storage"]),
     ("rayon", &["pipeline"]),
     ("rusqlite", &["source", "lib"]),
     // The system's calls have no other face: host and user, the walk, metadata on restore, and syncing of local storage.
