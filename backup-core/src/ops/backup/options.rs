@@ -21,6 +21,7 @@ pub struct BackupOptions {
     pub(super) content_hash: bool,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_seconds: u64,
+    pub(super) is_alone: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +43,7 @@ impl Default for BackupOptions {
             content_hash: false,
             checkpoint_bytes: 2 << 30,
             checkpoint_seconds: 300,
+            is_alone: false,
         }
     }
 }
@@ -104,6 +106,12 @@ impl BackupOptions {
     pub fn checkpoint_seconds(mut self, seconds: u64) -> Self {
         self.checkpoint_seconds = seconds;
         self
+    }
+
+    /// Stores everything anew in packs that only the snapshot's own entry names, and neither compares with what is stored nor looks whether it is still there.
+    pub(crate) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_seconds(u64::MAX)
     }
 
     pub(super) fn check(&self) -> Result<()> {
