@@ -60,10 +60,10 @@ impl Place {
         self.path(below).to_str().unwrap().to_owned()
     }
 
-    /// Writes a file that everybody can read.
+    /// Writes a file that everybody can read, and in `bin` run.
     pub(crate) fn write(&self, below: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(below), content).unwrap();
-        open_up(&self.path(below), 0o755);
+        open_up(&self.path(below), if below.starts_with("bin/") { 0o755 } else { 0o644 });
     }
 
     /// A program in the environment that the page asks for, and nothing of the outer one; as the user of the servers, ended when the test ends.

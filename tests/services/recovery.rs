@@ -52,6 +52,13 @@ fn a_server_is_recovered_to_the_moment_between_two_backups() {
     place.holdfast("ledger verify").expect(0);
 }
 
+/// Takes the repository away once, before the third file is asked for.
+const LOSING: &str = r#"#!/bin/bash
+tries=$(($(cat "$HOME/tries" 2>/dev/null || echo 0) + 1))
+echo "$tries" >"$HOME/tries"
+if [ "$tries" -eq 3 ]; then mv "$HOLDFAST_REPO" "$HOME/../away"; fi
+"#;
+
 #[test]
 fn a_recovery_that_loses_its_storage_gives_up_instead_of_ending_early() {
     let Some(place) = Place::with(&PROGRAMS) else { return };
@@ -59,15 +66,17 @@ fn a_recovery_that_loses_its_storage_gives_up_instead_of_ending_early() {
     cluster.stop();
     drop(cluster);
     place.shell(&recipe("pg-recover"), &[("MOMENT", &moment), ("NEW", "recovered")]).expect(0);
+    place.write("bin/losing", LOSING);
     // Without a target PostgreSQL would go on with whatever it has once a file seems not to exist.
-    place.shell("sed -i /recovery_target_time/d recovered/postgresql.auto.conf", &[]).expect(0);
-    place.shell("mv ../repo ../away", &[]).expect(0);
+    let lose = "sed -i 's/holdfast wal/losing; holdfast wal/; /recovery_target_time/d' recovered/postgresql.auto.conf";
+    place.shell(lose, &[]).expect(0);
     let mut recovered = Postgres::existing(&place, "recovered");
     let log = recovered.start_in_vain();
-    assert!(log.contains("no repository"), "{log}");
+    assert!(log.contains("restored log file") && log.contains("no repository"), "{log}");
     assert!(!log.contains("archive recovery complete"), "{log}");
     place.shell("mv ../away ../repo", &[]).expect(0);
-    place.shell(&format!("echo \"recovery_target_time = '{moment}'\" >>recovered/postgresql.auto.conf"), &[]).expect(0);
+    let target = moment.replace('Z', "+00");
+    place.shell(&format!("echo \"recovery_target_time = '{target}'\" >>recovered/postgresql.auto.conf"), &[]).expect(0);
     recovered.start();
     assert_eq!(recovered.sql(ROWS), rows);
 }

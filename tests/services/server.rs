@@ -89,7 +89,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.signal(self.signal);
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal(self.signal);
+        }
         let asked = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
             if asked.elapsed() > ENDING {
