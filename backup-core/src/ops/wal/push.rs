@@ -96,11 +96,15 @@ impl Repository {
             }
             Known::Nothing => Ok(false),
             Known::Unreadable => {
-                report.notes.push(Warning {
+                let note = Warning {
                     kind: "damaged",
                     subject: report.file.path(),
                     message: "what was stored under this name is damaged, so it is stored once more".to_owned(),
-                });
+                };
+                // It may be looked for a second time.
+                if !report.notes.contains(&note) {
+                    report.notes.push(note);
+                }
                 Ok(false)
             }
         }
@@ -262,5 +266,23 @@ impl Write for Comparing<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_fails_in_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![7; 100_000]).unwrap();
+        let input = Input::open(file.path()).unwrap();
+        assert!(input.hash().is_ok());
+        let mut reader = input.reader().unwrap();
+        reader.read_exact(&mut [0; 50_000]).unwrap();
+        std::fs::write(file.path(), vec![7; 100_001]).unwrap();
+        let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "the file changed while it was read");
     }
 }
