@@ -196,7 +196,7 @@ fn a_push_that_fails_anywhere_is_done_by_the_next_process_and_stored_once() {
             assert!(outcome.is_err(), "{mode:?}");
             let mut repository = world.open_with(world.lasting(state.path()));
             push(&mut repository, &path).unwrap();
-            assert_eq!(files_stored(&repository), 1, "{mode:?}");
+            assert_eq!(files_stored(&world.open()), 1, "{mode:?}");
             fetch(&repository, &files, &segment(1)).unwrap();
             assert_eq!(fs::read(files.fetched()).unwrap(), noise(1, 100_000));
             check_clean(&mut world.open());

@@ -165,10 +165,11 @@ impl Repository {
 
     /// Fails if any version of a file that can be read has other bytes.
     fn forbid_other_versions(&self, file: &WalFile, input: &Input) -> Result<()> {
+        let own = Some(input.hash()?);
         for snapshot in self.wal_versions(file) {
             let hash = self.read_wal(snapshot, file, &mut |_, entry| Ok(entry.content_hash));
             match hash {
-                Ok(hash) if hash == Some(input.hash()?) => {}
+                Ok(hash) if hash == own => {}
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
