@@ -181,7 +181,7 @@ fn code_of(kind: ErrorKind) -> u8 {
 pub(crate) fn conclude(mut output: Output, result: Result<Done, Failure>) -> ExitCode {
     let code = match &result {
         Ok(done) => done.code(),
-        Err(failure) => failure.code(),
+        Err(failure) => output.failure_code().unwrap_or_else(|| failure.code()),
     };
     let (warnings, failure) = match &result {
         Ok(done) => (done.warnings.as_slice(), done.failure.as_ref()),

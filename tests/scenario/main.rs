@@ -21,4 +21,5 @@ mod restore;
 mod round_trip;
 mod runtime;
 mod streams;
+mod wal;
 mod writers;

@@ -2,7 +2,7 @@
 
 use backup_core::environment::Environment;
 use backup_core::repository::Snapshot;
-use backup_core::words::{printable, size};
+use backup_core::words::{count, printable, size};
 use clap::Args;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::render::entry::local_time;
 use crate::render::{Output, all_exact, all_lossy, table};
 use crate::settings::Settings;
 
-/// Lists the snapshots, oldest first
+/// Lists the snapshots, oldest first; files of a PostgreSQL write-ahead log only with --tag wal
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -49,11 +49,16 @@ pub(crate) fn run(arguments: &Arguments, settings: &Settings, output: &mut Outpu
         output.item(&row(snapshot))?;
     }
     output.end_list()?;
+    let hidden = repository.snapshots().iter().filter(|snapshot| filter.hides(snapshot)).count() as u64;
+    output.field("wal_files_hidden", &hidden)?;
     if !output.is_json() {
         let environment = Environment::default();
         let rows: Vec<_> = chosen.iter().map(|snapshot| cells(snapshot, &environment)).collect();
         for line in table::lines(["ID", "TIME", "HOST", "CLASS", "TAGS", "SIZE", "STORED", "ROOTS"], &rows) {
             output.line(line)?;
+        }
+        if hidden > 0 {
+            output.line(format_args!("and {} of PostgreSQL: --tag wal lists them", count(hidden, "WAL file")))?;
         }
     }
     Ok(Done::with(warnings))

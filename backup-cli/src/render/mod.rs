@@ -26,12 +26,24 @@ pub(crate) struct Output {
     is_open: bool,
     /// In a list: how many items it has.
     list: Option<u64>,
+    failure_code: Option<u8>,
 }
 
 impl Output {
     /// Writes nothing yet.
     pub(crate) fn new(command: &str, json: bool) -> Self {
-        Self { command: command.to_owned(), json, out: BufWriter::new(io::stdout()), is_open: false, list: None }
+        let out = BufWriter::new(io::stdout());
+        Self { command: command.to_owned(), json, out, is_open: false, list: None, failure_code: None }
+    }
+
+    /// Asks for one exit code for whatever fails from now on; `None` for that of each failure.
+    pub(crate) fn fail_with(&mut self, code: Option<u8>) {
+        self.failure_code = code;
+    }
+
+    /// The exit code that was asked for.
+    pub(crate) fn failure_code(&self) -> Option<u8> {
+        self.failure_code
     }
 
     /// Whether a document is wanted.

@@ -23,7 +23,7 @@ impl Repository {
         let neither = || Error::Usage { what: format!("{} is neither a file nor a directory", printable(path)) };
         let Place::Entry(entry) = snapshot.find(&loader, path)? else { return Err(neither()) };
         match entry.0.content {
-            _ if entry.0.is_file() => write_content(&loader, &entry.0, out),
+            _ if entry.0.is_file() => write_content(&loader, &entry.0, out, &failed),
             Content::Tree { .. } => write_tar(&loader, path, *entry, out),
             _ => Err(neither()),
         }
@@ -34,8 +34,13 @@ fn failed(source: std::io::Error) -> Error {
     Error::File { action: "write", path: "standard output".into(), source }
 }
 
-/// Writes a file's content in order, holes as zeros.
-fn write_content(loader: &Loader<'_>, entry: &Entry, out: &mut dyn Write) -> Result<u64> {
+/// Writes a file's content in order, holes as zeros. `failed` says where it could not be written.
+pub(crate) fn write_content(
+    loader: &Loader<'_>,
+    entry: &Entry,
+    out: &mut dyn Write,
+    failed: &dyn Fn(std::io::Error) -> Error,
+) -> Result<u64> {
     let mut items = Items::new(&entry.content);
     let mut written = 0;
     while let Some(item) = items.next(loader)? {
@@ -43,17 +48,17 @@ fn write_content(loader: &Loader<'_>, entry: &Entry, out: &mut dyn Write) -> Res
         match item {
             Item::Chunk { id, length, .. } => out.write_all(&loader.load_item(&id, length)?).map_err(failed)?,
             Item::Inline { bytes } => out.write_all(&bytes).map_err(failed)?,
-            Item::Hole { length } | Item::Zeros { length } => write_zeros(length, out)?,
+            Item::Hole { length } | Item::Zeros { length } => write_zeros(length, out).map_err(failed)?,
         }
     }
     Ok(written)
 }
 
-fn write_zeros(mut length: u64, out: &mut dyn Write) -> Result<()> {
+fn write_zeros(mut length: u64, out: &mut dyn Write) -> std::io::Result<()> {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     while length > 0 {
         let part = length.min(ZEROS.len() as u64);
-        out.write_all(&ZEROS[..part as usize]).map_err(failed)?;
+        out.write_all(&ZEROS[..part as usize])?;
         length -= part;
     }
     Ok(())

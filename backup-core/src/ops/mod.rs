@@ -11,3 +11,4 @@ pub mod repair;
 pub mod restore;
 pub mod stats;
 pub mod verify;
+pub mod wal;

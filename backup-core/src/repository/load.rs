@@ -28,8 +28,12 @@ pub(crate) type Payloads = Arc<Vec<u8>>;
 
 impl<'a> Loader<'a> {
     pub(crate) fn new(repository: &'a Repository) -> Result<Self> {
-        let index = repository.index()?;
-        Ok(Self { repository, index, cache: Mutex::default(), bad: Mutex::default() })
+        Ok(Self::over(repository, repository.index()?))
+    }
+
+    /// Loads what an index of one's own leads to.
+    pub(crate) fn over(repository: &'a Repository, index: &'a Index) -> Self {
+        Self { repository, index, cache: Mutex::default(), bad: Mutex::default() }
     }
 
     /// The locations that were found bad so far.

@@ -10,6 +10,7 @@ pub mod names;
 pub mod nodes;
 pub mod open;
 pub mod save;
+pub mod wal;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -102,6 +103,7 @@ pub struct Repository {
     index: OnceLock<LoadedIndex>,
 }
 
+#[derive(Default)]
 struct LoadedIndex {
     index: Index,
     unreadable: Vec<PackPlace>,
@@ -160,6 +162,14 @@ impl Repository {
         let places: Vec<PackPlace> = self.state.packs.values().cloned().collect();
         let (index, unreadable) = Index::load(&self.storage, &self.workers, &self.keys, places, &self.state.voids)?;
         Ok(self.index.get_or_init(|| LoadedIndex { index, unreadable }))
+    }
+
+    /// Runs a verb that neither looks for what is stored nor reads any table for it: it finds the index empty.
+    pub(crate) fn without_index<T>(&mut self, verb: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.index = OnceLock::from(LoadedIndex::default());
+        let result = verb(self);
+        self.index = OnceLock::new();
+        result
     }
 
     /// How many chunks the index holds, over all packs.
@@ -258,10 +268,12 @@ impl Repository {
         self.index = OnceLock::new();
     }
 
-    /// Makes entries that this process committed part of the ledger that it knows.
-    pub(crate) fn absorb_commits(&mut self) {
+    /// Makes entries that this process committed part of the ledger that it knows. Says whether there were any.
+    pub(crate) fn absorb_commits(&mut self) -> bool {
         let committed = self.chain().as_mut().map(Chain::take_committed).unwrap_or_default();
+        let is_more = !committed.is_empty();
         self.ledger.extend(committed);
+        is_more
     }
 
     /// Makes packs that were just committed known to this process.

@@ -2,6 +2,7 @@
 
 use super::load::Loader;
 use super::nodes::{OwnedEntry, TreeEntries, find_entry};
+use super::wal::{WAL_ROOT, WAL_TAG};
 use super::{Repository, Snapshot};
 use crate::error::{Error, Result};
 use crate::format::manifest::Root;
@@ -49,8 +50,22 @@ impl SnapshotFilter {
         self
     }
 
-    /// Whether a snapshot passes.
+    /// Whether a snapshot passes. WAL files pass only where they are asked for: by the tag `wal`, or by a path at or below `/wal`.
     pub fn passes(&self, snapshot: &Snapshot) -> bool {
+        self.fits(snapshot) && (self.asks_for_wal() || snapshot.wal_file().is_none())
+    }
+
+    /// Whether a snapshot would pass, were it not a WAL file that nobody asked for.
+    pub fn hides(&self, snapshot: &Snapshot) -> bool {
+        self.fits(snapshot) && !self.passes(snapshot)
+    }
+
+    fn asks_for_wal(&self) -> bool {
+        let below = |wanted: &Vec<u8>| path::below(wanted, WAL_ROOT).is_some();
+        self.tag.as_deref() == Some(WAL_TAG) || self.path.as_ref().is_some_and(below)
+    }
+
+    fn fits(&self, snapshot: &Snapshot) -> bool {
         let manifest = &snapshot.manifest;
         let near = |wanted: &Vec<u8>| {
             manifest
@@ -81,8 +96,10 @@ impl Repository {
             return passing.rfind(|snapshot| snapshot.manifest.time <= time).ok_or_else(missing);
         }
         let prefix = name.to_ascii_lowercase();
+        // Who knows an id means this snapshot, whatever it is.
+        let fitting = self.snapshots().iter().filter(|snapshot| filter.fits(snapshot));
         let matching: Vec<&Snapshot> =
-            passing.filter(|snapshot| !prefix.is_empty() && snapshot.id.to_string().starts_with(&prefix)).collect();
+            fitting.filter(|snapshot| !prefix.is_empty() && snapshot.id.to_string().starts_with(&prefix)).collect();
         match matching[..] {
             [snapshot] => Ok(snapshot),
             _ => Err(Error::SnapshotName { name: printable(name.as_bytes()), matches: matching.len() }),

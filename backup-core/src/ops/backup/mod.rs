@@ -63,7 +63,9 @@ impl Repository {
             self.require_writable()?;
         } else {
             notes.extend(self.take_up_chain()?);
-            self.void_missing_packs(keys.domain())?;
+            if !options.is_alone {
+                self.void_missing_packs(keys.domain())?;
+            }
         }
         let mut run = Run::new(self, keys, options, started);
         // What the parent held is the best guess of what there is to read.

@@ -23,6 +23,7 @@ pub struct BackupOptions {
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_seconds: u64,
     pub(super) probes: Vec<ProbeRequest>,
+    pub(super) is_alone: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ impl Default for BackupOptions {
             checkpoint_bytes: 2 << 30,
             checkpoint_seconds: 300,
             probes: Vec::new(),
+            is_alone: false,
         }
     }
 }
@@ -114,6 +116,12 @@ impl BackupOptions {
     pub fn probe(mut self, request: ProbeRequest) -> Self {
         self.probes.push(request);
         self
+    }
+
+    /// Stores everything anew in packs that only the snapshot's own entry names, and neither compares with what is stored nor looks whether it is still there.
+    pub(crate) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_seconds(u64::MAX)
     }
 
     pub(super) fn check(&self) -> Result<()> {
