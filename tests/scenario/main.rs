@@ -8,13 +8,17 @@ mod kit;
 
 mod cache;
 mod checkpoint;
+mod clones;
 mod incremental;
 mod keys;
 mod large;
 mod ledger;
 mod looking;
+mod meanwhile;
+mod memory;
 mod mishaps;
 mod newer;
+mod requests;
 mod restore;
 mod round_trip;
 mod runtime;
