@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::render::say;
 
-/// Notes that are always shown: something in a PATH was not stored, or not as one may expect.
-const NOTES_SHOWN: [&str; 2] = ["left_out", "sqlite"];
+/// Notes that are always shown: something in a PATH was not stored, or not as one may expect, or somebody else holds this installation's writer.
+const NOTES_SHOWN: [&str; 4] = ["left_out", "sqlite", "cloned", "forked"];
 
 /// Shows a verb's progress.
 pub(crate) struct Screen {

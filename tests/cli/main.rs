@@ -10,3 +10,4 @@ mod looking;
 mod restoring;
 mod signals;
 mod world;
+mod writers;
