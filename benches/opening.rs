@@ -1,6 +1,6 @@
-//! Opening a repository of a million chunks from a thousand packs and more than a thousand ledger entries, with nothing cached by the library.
+//! Opening a repository of a million chunks from a thousand packs and more than a thousand ledger entries, with nothing cached by the library, and with what it remembers of the ledger.
 //!
-//! The repository is made by as many backups of a source that lives in memory; `HOLDFAST_BENCH_BACKUPS` says how many (default 1,000), of a thousand chunks each.
+//! The repository is made by as many backups of a source that lives in memory; `HOLDFAST_BENCH_BACKUPS` says how many (default 1,000), `HOLDFAST_BENCH_FILES` of how many files each (default 1,000).
 #![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 mod corpus;
@@ -8,6 +8,7 @@ mod kit;
 
 use std::error::Error;
 use std::io;
+use std::sync::OnceLock;
 
 use backup_core::format::constants::{ENTRY_DIRECTORY, ENTRY_FILE};
 use backup_core::format::tree::{Attribute, Entry};
@@ -20,19 +21,27 @@ use corpus::Random;
 use kit::tasks::{self, Place, Took};
 use kit::{head, median, mib, row};
 
-const FILES: u64 = 1000;
+/// Files of one backup.
+fn files() -> u64 {
+    static FILES: OnceLock<u64> = OnceLock::new();
+    *FILES.get_or_init(|| asked("HOLDFAST_BENCH_FILES").unwrap_or(1000))
+}
+
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     if tasks::serve()? {
         return Ok(());
     }
-    let asked = std::env::var("HOLDFAST_BENCH_BACKUPS").ok().and_then(|count| count.parse::<u64>().ok());
-    let backups = asked.unwrap_or(if kit::is_trial() { 3 } else { 1000 });
+    let backups = asked("HOLDFAST_BENCH_BACKUPS").unwrap_or(if kit::is_trial() { 3 } else { 1000 });
     let directory = kit::memory_directory()?;
     head(
         &format!("opening with the index, medians of {}", kit::runs()),
         &[
             "backups",
+            "ledger",
             "chunks",
             "opening s",
             "with index s",
@@ -48,17 +57,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (built, seconds) = kit::timed(|| build(&place, backups));
         built?;
         let repository = place.0.to_string_lossy().into_owned();
-        let runs = (0..kit::runs()).map(|_| tasks::run(&["index", &repository])).collect::<Result<Vec<_>, _>>()?;
-        print(backups, seconds, &runs);
+        // The first one with a cache fills it.
+        tasks::run(&["index", &repository, "cached"])?;
+        for (ledger, words) in [("read", &["index", &repository][..]), ("known", &["index", &repository, "cached"][..])]
+        {
+            let runs = (0..kit::runs()).map(|_| tasks::run(words)).collect::<Result<Vec<_>, _>>()?;
+            print(backups, ledger, seconds, &runs);
+        }
         place.remove()?;
     }
     Ok(())
 }
 
-fn print(backups: u64, built: f64, runs: &[Took]) {
+fn print(backups: u64, ledger: &str, built: f64, runs: &[Took]) {
     let of = |name| median(runs.iter().map(|took| took.get(name)).collect());
     row(&[
         backups.to_string(),
+        ledger.to_owned(),
         format!("{:.0}", of("chunks")),
         format!("{:.3}", of("opened")),
         format!("{:.3}", of("seconds")),
@@ -74,7 +89,7 @@ fn build(place: &Place, backups: u64) -> Result<(), Box<dyn Error>> {
     let mut repository = place.init(&InitOptions::new())?;
     for number in 0..backups {
         let report = repository.backup(&Tiny(number), &BackupOptions::new(), &Silent)?;
-        if report.counts.new_chunks < FILES {
+        if report.counts.new_chunks < files() {
             return Err(format!("backup {number} stored {} chunks only", report.counts.new_chunks).into());
         }
     }
@@ -97,8 +112,8 @@ impl Source for Tiny {
         let name = format!("tiny-{}", self.0);
         visitor.root(format!("/{name}").as_bytes())?;
         visitor.enter(Entry::new(ENTRY_DIRECTORY, name), Owner::default(), Box::new(Content(0)))?;
-        for number in 0..FILES {
-            let content = Content(self.0 * FILES + number + 1);
+        for number in 0..files() {
+            let content = Content(self.0 * files() + number + 1);
             let entry = Entry::new(ENTRY_FILE, format!("{number:04}"));
             visitor.file(entry, Owner::default(), CONTENT_BYTES as u64, Box::new(content))?;
         }

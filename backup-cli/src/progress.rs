@@ -13,8 +13,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::render::say;
 
-/// Notes that are always shown: something was not stored, or lies elsewhere than one may expect.
-const NOTES_SHOWN: [&str; 4] = ["kept", "left_out", "set_aside", "sqlite"];
+/// Notes that are always shown: something was not stored, or lies elsewhere than one may expect, or somebody else holds this installation's writer.
+const NOTES_SHOWN: [&str; 6] = ["kept", "left_out", "set_aside", "sqlite", "cloned", "forked"];
 
 /// Shows a verb's progress.
 pub(crate) struct Screen {

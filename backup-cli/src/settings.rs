@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use backup_core::Error;
 use backup_core::progress::Cancel;
-use backup_core::repository::open::InitOptions;
+use backup_core::repository::open::{FoundRepository, InitOptions};
 use backup_core::repository::{Repository, RepositoryOptions};
 use backup_core::storage::{Cache, Storage, StorageOptions};
 use etcetera::BaseStrategy;
@@ -105,28 +105,27 @@ impl Settings {
 
     /// Opens the repository. That there is none is said before a key is asked for.
     pub(crate) fn open(&self) -> Result<Repository, Failure> {
-        let storage = self.storage()?;
-        let id = Repository::identify(&storage)?;
+        self.open_found(Repository::find(&self.storage()?.with_cancel(self.cancel()))?)
+    }
+
+    fn open_found(&self, found: FoundRepository) -> Result<Repository, Failure> {
         if self.global.no_key {
             return Err(Failure::NoKey { what: "this command needs a key".to_owned(), cause: None });
         }
         let key = self.key.get(false)?;
         let mut options = self.options();
         if let Some(directory) = &self.cache_dir {
-            // Local storage is not cached; so no directory is made for it.
-            if storage.local_root().is_none() {
-                options = options.cache(Cache::open(&directory.join(id.to_string()), CACHE_BYTES_MAX));
-            }
+            options = options.cache(Cache::open(&directory.join(found.id().to_string()), CACHE_BYTES_MAX));
         }
-        Ok(Repository::open(storage, &key, options)?)
+        Ok(found.open(&key, options)?)
     }
 
     /// Opens the repository; makes the user's own, and its key, where it is meant and not there.
     pub(crate) fn open_or_make_own(&self) -> Result<Repository, Failure> {
         let storage = self.storage()?;
-        match Repository::identify(&storage) {
+        match Repository::find(&storage) {
             Err(Error::NoRepository { .. }) if self.is_own && !self.global.no_key => {}
-            _ => return self.open(),
+            found => return self.open_found(found?),
         }
         let repository = self.make(storage, InitOptions::new())?;
         announce(&repository, self.key.file());

@@ -18,7 +18,7 @@ use backup_core::progress::Silent;
 use backup_core::repository::RepositoryOptions;
 use backup_core::repository::open::InitOptions;
 use backup_core::source::files::Files;
-use backup_core::storage::{Counts, Storage, StorageOptions};
+use backup_core::storage::{Cache, Counts, Storage, StorageOptions};
 
 const TASK: &str = "--holdfast-task";
 
@@ -68,6 +68,12 @@ impl Place {
         Ok(Repository::open(self.storage()?, &self.key()?, self.options())?)
     }
 
+    /// Opens it with a cache beside it.
+    fn open_cached(&self) -> Result<Repository, Box<dyn Error>> {
+        let cache = Cache::open(&self.0.with_extension("cache"), 1 << 30);
+        Ok(Repository::open(self.storage()?, &self.key()?, self.options().cache(cache))?)
+    }
+
     /// Every opening with the same state, as one installation has it.
     pub(crate) fn options(&self) -> RepositoryOptions {
         RepositoryOptions::new().state_dir(self.0.with_extension("state"))
@@ -75,7 +81,7 @@ impl Place {
 
     /// Removes repository, key and state.
     pub(crate) fn remove(&self) -> std::io::Result<()> {
-        for path in [&self.0, &self.0.with_extension("state")] {
+        for path in [&self.0, &self.0.with_extension("state"), &self.0.with_extension("cache")] {
             if path.exists() {
                 std::fs::remove_dir_all(path)?;
             }
@@ -115,7 +121,8 @@ pub(crate) fn serve() -> Result<bool, Box<dyn Error>> {
 fn perform(words: &[&str]) -> Result<(String, Counts), Box<dyn Error>> {
     let [verb, repository, rest @ ..] = words else { return Err("a task has a verb and a repository".into()) };
     let start = Instant::now();
-    let mut repository = Place(PathBuf::from(repository)).open()?;
+    let place = Place(PathBuf::from(repository));
+    let mut repository = if rest == ["cached"] { place.open_cached()? } else { place.open()? };
     let opened = start.elapsed().as_secs_f64();
     let more = match (*verb, rest) {
         ("backup", [tree, level]) => {
@@ -151,7 +158,7 @@ fn perform(words: &[&str]) -> Result<(String, Counts), Box<dyn Error>> {
             let fetched = repository.storage().counts().read_bytes - before.read_bytes;
             format!("dump={} fetched={fetched}", start.elapsed().as_secs_f64())
         }
-        ("index", []) => format!("chunks={}", repository.count_chunks()?),
+        ("index", [] | ["cached"]) => format!("chunks={}", repository.count_chunks()?),
         _ => return Err(format!("unknown task {words:?}").into()),
     };
     let counts = repository.storage().counts();

@@ -13,3 +13,4 @@ mod servers;
 mod signals;
 mod storage;
 mod world;
+mod writers;

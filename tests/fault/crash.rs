@@ -81,8 +81,7 @@ impl Start {
     }
 
     fn assert_no_forks(&self, repository: &Repository, when: &str) {
-        let forks: Vec<_> = repository.problems().filter(|problem| problem.what.contains("forks")).collect();
-        assert!(forks.is_empty(), "{when}: {forks:?}");
+        assert_eq!(repository.forks(), [], "{when}");
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod faulty;
+pub(crate) mod meanwhile;
 pub(crate) mod model_source;
 pub(crate) mod sqlite;
 pub(crate) mod surroundings;

@@ -18,7 +18,8 @@ use opendal::{Operator, services};
 use super::faulty::Faults;
 use super::surroundings::TestSurroundings;
 
-/// Storage that survives the processes of a test, a clock, and a key.
+/// Storage that survives the processes of a test, a clock, and a key. Clones share them.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) medium: Operator,
     pub(crate) surroundings: TestSurroundings,

@@ -18,19 +18,6 @@ fn source(root: &str, number: u64) -> ModelSource {
     source
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn two_installations_see_each_other_and_store_nothing_twice() {
     let (world, first_state, second_state) = (World::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -50,19 +37,6 @@ fn two_installations_see_each_other_and_store_nothing_twice() {
 }
 
 #[test]
-fn two_writers_that_do_not_know_of_each_other_both_succeed() {
-    let world = World::new();
-    let mut first = world.init();
-    let mut second = world.open();
-    backup(&mut first, &source("/one", 1));
-    backup(&mut second, &source("/one", 1));
-    let mut third = world.open();
-    assert_eq!((third.snapshots().len(), third.problems().count()), (2, 0));
-    backup(&mut third, &source("/one", 2));
-    check_clean(&mut third);
-}
-
-#[test]
 fn one_installation_goes_on_with_its_writer_and_two_processes_take_two() {
     let (world, state) = (World::new(), tempfile::tempdir().unwrap());
     let mut first = world.init_with(&Default::default(), world.lasting(state.path()));
@@ -76,25 +50,6 @@ fn one_installation_goes_on_with_its_writer_and_two_processes_take_two() {
     let writer = |id| third.snapshots().iter().find(|snapshot| Some(snapshot.id) == id).unwrap().writer;
     assert_eq!(writer(one.snapshot_id), writer(three.snapshot_id));
     assert_eq!(third.problems().count(), 0);
-}
-
-#[test]
-fn a_copied_state_directory_is_noticed_and_goes_on_as_a_new_writer() {
-    let (world, state) = (World::new(), tempfile::tempdir().unwrap());
-    let (original, clone) = (state.path().join("original"), state.path().join("clone"));
-    let mut repository = world.init_with(&Default::default(), world.lasting(&original));
-    backup(&mut repository, &source("/data", 1));
-    drop(repository);
-    copy(&original, &clone);
-    let one = backup(&mut world.open_with(world.lasting(&original)), &source("/data", 2));
-    assert_eq!(one.notes, []);
-    let mut repository = world.open_with(world.lasting(&clone));
-    let two = backup(&mut repository, &source("/data", 3));
-    assert_eq!(two.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), ["cloned"]);
-    assert_ne!(made(&repository, &one).writer, made(&repository, &two).writer);
-    assert_eq!(world.open().problems().count(), 0);
-    let again = backup(&mut world.open_with(world.lasting(&original)), &source("/data", 4));
-    assert_eq!(again.notes, []);
 }
 
 #[test]

@@ -88,6 +88,12 @@ pub(crate) struct Arguments {
     /// Records the plain BLAKE3 of every file that is read
     #[arg(long)]
     content_hash: bool,
+    /// After so many seconds an entry names what was stored so far, so that an interrupted backup goes on there and others need not store it [default: 300]
+    #[arg(long, value_name = "N")]
+    checkpoint_seconds: Option<u64>,
+    /// After so many stored bytes, too [default: 2147483648]
+    #[arg(long, value_name = "N")]
+    checkpoint_bytes: Option<u64>,
 }
 
 /// Calls `Repository::backup`.
@@ -159,6 +165,12 @@ impl Arguments {
         if let Some(time) = self.time {
             options = options.time(time);
         }
+        if let Some(seconds) = self.checkpoint_seconds {
+            options = options.checkpoint_seconds(seconds);
+        }
+        if let Some(bytes) = self.checkpoint_bytes {
+            options = options.checkpoint_bytes(bytes);
+        }
         match self.parent.as_deref() {
             None => Ok(options),
             Some("none") => Ok(options.parent(None)),
@@ -181,7 +193,12 @@ fn summary(report: &BackupReport, elapsed_ms: u64, output: &mut Output) -> Resul
             output.line(format_args!("snapshot {}: {files}", id.short()))?;
             let packs = count(counts.packs_written, "pack");
             let (source, stored) = (size(counts.source_bytes), size(counts.stored_bytes));
-            output.line(format_args!("{source} of content, {stored} stored in {packs}, {seconds:.1} s"))
+            output.line(format_args!("{source} of content, {stored} stored in {packs}, {seconds:.1} s"))?;
+            if report.surplus_bytes > 0 {
+                let surplus = size(report.surplus_bytes);
+                output.line(format_args!("{surplus} of that others had stored meanwhile, too"))?;
+            }
+            Ok(())
         }
         None => {
             let (source, new) = (size(counts.source_bytes), size(counts.new_chunk_bytes));

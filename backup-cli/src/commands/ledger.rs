@@ -68,6 +68,7 @@ fn render(report: &LedgerReport, settings: &Settings, output: &mut Output) -> Re
     output.field("entries", &report.entries)?;
     output.field("writers", &report.writers)?;
     output.field("problems", &report.problems)?;
+    output.field("forks", &report.forks)?;
     output.field("heads", &report.heads)?;
     for problem in &report.problems {
         let (object, what) = (printable(problem.object.as_bytes()), printable(problem.what.as_bytes()));
@@ -75,6 +76,10 @@ fn render(report: &LedgerReport, settings: &Settings, output: &mut Output) -> Re
     }
     if settings.global.quiet {
         return Ok(());
+    }
+    for fork in &report.forks {
+        let (object, what) = (printable(fork.object.as_bytes()), printable(fork.what.as_bytes()));
+        output.line(format_args!("note: {object}: {what}"))?;
     }
     let found = match report.problems.len() as u64 {
         0 => "nothing is missing, altered or out of order".to_owned(),

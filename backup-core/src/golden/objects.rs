@@ -92,7 +92,7 @@ pub(super) fn public_key(fixture: &Fixture) -> [u8; 32] {
 }
 
 fn vector(fixture: &Fixture, raw: &RawEntry<'_>) -> Value {
-    let body = Entry::from_raw(raw).open(&fixture.keyring).unwrap();
+    let body = Entry::from_raw(raw).open(&fixture.keyring).unwrap().into_owned();
     let kind = record::kind(&body).unwrap();
     let enrolment = &raw.header.enrolment;
     let enrolment = enrolment.split_last_chunk::<SIGNATURE_BYTES>();

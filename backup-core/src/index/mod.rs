@@ -95,23 +95,8 @@ impl Index {
         voids: &Voids,
     ) -> Result<(Self, Vec<PackPlace>)> {
         let mut index = Self { lossy: !voids.is_empty(), ..Self::default() };
-        let mut unreadable = Vec::new();
         let places: Vec<PackPlace> = places.into_iter().filter(|place| !voids.contains_pack(place.id)).collect();
-        let (mut packs, rest) = segment::read_all(storage, workers, keys, places)?;
-        let opened = workers.map(rest, |place| {
-            let result = match keys.get(&place.domain) {
-                Some(keys) => place.read_table(keys, storage),
-                None => Err(Error::damaged(place.name(), "the keys of its period are missing")),
-            };
-            (place, result)
-        });
-        for (place, result) in opened {
-            match result {
-                Ok(pack) => packs.push(pack),
-                Err(error) if error.is_damage() => unreadable.push(place),
-                Err(error) => return Err(error),
-            }
-        }
+        let (mut packs, unreadable) = read_tables(storage, workers, keys, places)?;
         index.lossy |= !unreadable.is_empty();
         packs.sort_by_key(|pack| pack.place.id);
         index.fill(packs, voids, workers);
@@ -131,14 +116,17 @@ impl Index {
         workers.sort_by_key(&mut self.sorted, |(prefix, _)| *prefix);
     }
 
-    /// Adds a pack that was just written.
-    pub(crate) fn add(&mut self, mut pack: OpenPack) {
-        pack.drop_record();
-        let number = self.packs.len() as u32;
-        for (row, prefix) in live_rows(&pack, &Voids::default()) {
-            self.recent.entry(prefix).or_default().push(Location { pack: number, row });
+    /// Adds packs that were committed after the index was loaded. Where it could not be read what some of them hold, that counts as lost.
+    pub(crate) fn extend(&mut self, packs: impl IntoIterator<Item = OpenPack>, is_whole: bool, voids: &Voids) {
+        self.lossy |= !is_whole;
+        for mut pack in packs {
+            pack.drop_record();
+            let number = self.packs.len() as u32;
+            for (row, prefix) in live_rows(&pack, voids) {
+                self.recent.entry(prefix).or_default().push(Location { pack: number, row });
+            }
+            self.packs.push(Arc::new(pack));
         }
-        self.packs.push(Arc::new(pack));
     }
 
     /// Whether some location is known for a chunk.
@@ -175,7 +163,45 @@ impl Index {
     }
 }
 
-fn live_rows<'a>(pack: &'a OpenPack, voids: &'a Voids) -> impl Iterator<Item = (u32, ChunkPrefix)> + 'a {
+/// Reads the tables of packs, from the cache, and then through segments where there are some; returns those that could be read, and the places of the others.
+pub(crate) fn read_tables(
+    storage: &Storage,
+    workers: &Workers,
+    keys: &HashMap<Arc<Domain>, Arc<PeriodKeys>>,
+    places: Vec<PackPlace>,
+) -> Result<(Vec<OpenPack>, Vec<PackPlace>)> {
+    let (mut packs, mut rest, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    let cached = workers.map(places, |place| match keys.get(&place.domain) {
+        Some(keys) => place.cached_table(keys, storage).ok_or(place),
+        None => Err(place),
+    });
+    for result in cached {
+        match result {
+            Ok(pack) => packs.push(pack),
+            Err(place) => rest.push(place),
+        }
+    }
+    let (gathered, rest) = segment::read_all(storage, workers, keys, rest)?;
+    packs.extend(gathered);
+    let opened = workers.map(rest, |place| {
+        let result = match keys.get(&place.domain) {
+            Some(keys) => place.read_table(keys, storage),
+            None => Err(Error::damaged(place.name(), "the keys of its period are missing")),
+        };
+        (place, result)
+    });
+    for (place, result) in opened {
+        match result {
+            Ok(pack) => packs.push(pack),
+            Err(error) if error.is_damage() => unreadable.push(place),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((packs, unreadable))
+}
+
+/// The rows of a pack that may be relied on, with their chunks.
+pub(crate) fn live_rows<'a>(pack: &'a OpenPack, voids: &'a Voids) -> impl Iterator<Item = (u32, ChunkPrefix)> + 'a {
     let frames = (0u32..).zip(pack.table.frames());
     let live = frames.filter(|(number, _)| !voids.contains(pack.place.id, *number));
     live.flat_map(move |(_, frame)| {

@@ -112,6 +112,11 @@ impl Keyring {
         }
     }
 
+    /// The key under which this machine seals what it verified of the ledger, for itself only.
+    pub(crate) fn memory_key(&self) -> Secret {
+        self.root.derive("holdfast v1 local memory of the ledger", &self.repository.0)
+    }
+
     /// The key under which the secrets of a class's periods are sealed.
     pub(crate) fn class_key(&self, class: &str) -> Secret {
         self.root.derive("holdfast v1 class key", class.as_bytes())

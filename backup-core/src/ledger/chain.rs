@@ -1,20 +1,25 @@
 //! Extends one writer's chain. The entry is the commit: all that it names must be durable before.
 
+use std::collections::HashSet;
+
 use crate::crypto::{Secret, hash};
 use crate::environment::{Environment, PROGRAM};
 use crate::error::{Error, Result};
 use crate::format::bodies::EnrolBody;
 use crate::format::constants::ROLE_ADMIN;
-use crate::format::ledger::{self, AddedPack, DomainRow, ENROLMENT_INTERVAL, Enrolment, EntryHeader};
+use crate::format::ledger::{AddedPack, DomainRow, ENROLMENT_INTERVAL, Enrolment, EntryHeader};
 use crate::format::name::ObjectName;
 use crate::format::record;
 use crate::id::{EntryId, WriterId};
 use crate::keyring::Keyring;
 use crate::ledger::entry::{Entry, compose, compose_enrolment};
-use crate::ledger::read::Ledger;
+use crate::ledger::fetch::{Fetched, ObjectKey};
+use crate::ledger::read::{Ledger, Standing};
 use crate::ledger::state::{LastEntry, PendingObject, WriterState};
+use crate::limits::ENTRY_PARENTS_MAX;
 use crate::pack::reader::PackPlace;
 use crate::storage::Storage;
+use crate::time::Time;
 
 /// An entry to be written.
 pub(crate) struct Draft {
@@ -42,8 +47,12 @@ pub(crate) struct Chain {
     environment: Environment,
     parents: Vec<EntryId>,
     closed: bool,
-    /// Entries that were committed and not taken yet.
-    committed: Vec<Entry>,
+    /// Another copy of this installation writes to the chain, too: before the next entry a new writer is made.
+    shared: bool,
+    /// When the storage received the last own object, where that is known already.
+    received: Option<Option<Time>>,
+    /// Objects that were committed and not taken yet.
+    committed: Vec<Fetched>,
 }
 
 /// What happened to the writer's state when the chain was taken up.
@@ -51,10 +60,12 @@ pub(crate) struct Chain {
 pub(crate) enum TakenUp {
     /// The chain goes on.
     Same,
-    /// A new writer was enrolled: there was none, or it was closed.
+    /// It is a new writer's: there was none, or it was closed.
     Enrolled,
-    /// A new writer was enrolled, because the storage knows more of the old one than this installation.
+    /// It is a new writer's, because the storage knows more of the old one than this installation.
     Cloned,
+    /// It is a new writer's, because two entries stand at one place of the old one.
+    Forked,
 }
 
 fn fresh_writer(environment: &Environment) -> (WriterId, Secret) {
@@ -82,11 +93,13 @@ impl Chain {
             environment: environment.clone(),
             parents: Vec::new(),
             closed: false,
+            shared: false,
+            received: None,
             committed: Vec::new(),
         })
     }
 
-    /// Takes up the chain of this installation in a repository whose ledger was read; enrols a writer where needed.
+    /// Takes up the chain of this installation in a repository whose ledger was read; makes a new writer where needed, whose enrolment comes with the first entry.
     ///
     /// # Errors
     /// [`Error::RolledBack`] if the storage has lost what was committed from here.
@@ -96,26 +109,44 @@ impl Chain {
         environment: &Environment,
         ledger: &Ledger,
         storage: &Storage,
+        was_just_read: bool,
     ) -> Result<(Self, TakenUp)> {
         let mut chain = Self::begin(keyring, directory, environment)?;
-        chain.send_pending(storage)?;
-        let taken_up = match chain.state.last().cloned() {
-            None => TakenUp::Enrolled,
+        let taken_up = chain.go_on(ledger, storage, was_just_read)?;
+        Ok((chain, taken_up))
+    }
+
+    /// Looks how the chain stands, before something is written. Where the ledger's objects were read a moment ago, the last own one need not be asked for again.
+    ///
+    /// # Errors
+    /// As for [`Chain::take_up`].
+    pub(crate) fn go_on(&mut self, ledger: &Ledger, storage: &Storage, was_just_read: bool) -> Result<TakenUp> {
+        self.send_pending(storage)?;
+        let standing = match self.state.last() {
+            None => None,
             Some(last) => {
-                if storage.stat(&last.object)?.is_none() {
-                    return Err(Error::RolledBack { object: last.object });
+                let key = ObjectKey::parse(&last.object).filter(|_| was_just_read);
+                self.received = key.and_then(|key| ledger.received(&key));
+                if self.received.is_none() {
+                    let info = storage.stat(&last.object)?;
+                    let info = info.ok_or_else(|| Error::RolledBack { object: last.object.clone() })?;
+                    self.received = Some(info.modified);
                 }
-                let head = ledger.heads.get(&chain.state.writer());
-                let ahead = head.is_some_and(|head| head.sequence > last.sequence);
-                let forked = head.is_some_and(|head| head.sequence == last.sequence && head.entry_id != last.id);
-                if ahead || forked { TakenUp::Cloned } else { TakenUp::Same }
+                Some(ledger.standing(self.state.writer(), last))
             }
         };
-        chain.see(ledger);
-        if taken_up != TakenUp::Same || chain.closed {
-            chain.enrol(storage)?;
+        let taken_up = match standing {
+            Some(Standing::Ahead) => TakenUp::Cloned,
+            Some(Standing::Forked) => TakenUp::Forked,
+            Some(Standing::Own) if !self.closed => TakenUp::Same,
+            _ => TakenUp::Enrolled,
+        };
+        if taken_up != TakenUp::Same {
+            self.renew();
         }
-        Ok((chain, taken_up))
+        self.parents = ledger.unnamed(self.state.last().map(|last| last.id));
+        self.parents.truncate(ENTRY_PARENTS_MAX as usize - 1);
+        Ok(taken_up)
     }
 
     /// Sends the object that was signed and is not known to have arrived, if there is one: for the first time, or again, and then the same bytes, so that the chain cannot fork.
@@ -123,17 +154,36 @@ impl Chain {
         let Some(pending) = self.state.pending().cloned() else { return Ok(()) };
         storage.write(&pending.last.object, pending.bytes.clone())?;
         self.state.complete()?;
-        let entries = ledger::split(&pending.bytes).map_err(|flaw| flaw.at(&pending.last.object))?;
-        self.committed.extend(entries.iter().map(Entry::from_raw));
+        self.received = None;
+        let key = ObjectKey::parse(&pending.last.object);
+        let key = key.ok_or_else(|| Error::damaged(&pending.last.object, "not a name of an object of the ledger"))?;
+        self.committed.push(Fetched::written(key, &pending.bytes)?);
+        if self.is_lasting() {
+            // It will be wanted when many are gathered into one.
+            storage.keep_piece(&pending.last.object, None, &pending.bytes);
+        }
         self.closed = pending.closes;
         Ok(())
     }
 
-    /// Takes note of other chains' heads; the next entry names them as parents.
-    pub(crate) fn see(&mut self, ledger: &Ledger) {
-        let own = self.state.last().map(|last| (self.state.writer(), last.id));
-        self.parents = ledger.unseen_heads(own);
-        self.parents.truncate(crate::limits::ENTRY_PARENTS_MAX as usize - 1);
+    /// Takes note of entries that others committed meanwhile: the next entry names them as parents, too.
+    pub(crate) fn see(&mut self, entries: &[Entry]) {
+        let named: HashSet<EntryId> = entries.iter().flat_map(|entry| &entry.header.parents).copied().collect();
+        self.parents.extend(entries.iter().map(|entry| entry.id));
+        self.parents.retain(|parent| !named.contains(parent));
+        self.parents.sort();
+        self.parents.dedup();
+        self.parents.truncate(ENTRY_PARENTS_MAX as usize - 1);
+    }
+
+    /// Takes note that somebody else writes to this chain: the next entry is a new writer's.
+    pub(crate) fn note_shared(&mut self) {
+        self.shared = true;
+    }
+
+    /// Whether an object was committed and not taken yet.
+    pub(crate) fn has_committed(&self, key: &ObjectKey) -> bool {
+        self.committed.iter().any(|object| object.key == *key)
     }
 
     /// The writer whose chain it is.
@@ -141,8 +191,8 @@ impl Chain {
         self.state.writer()
     }
 
-    /// The entries that were committed since this was asked last.
-    pub(crate) fn take_committed(&mut self) -> Vec<Entry> {
+    /// The objects that were committed since this was asked last.
+    pub(crate) fn take_committed(&mut self) -> Vec<Fetched> {
         std::mem::take(&mut self.committed)
     }
 
@@ -151,33 +201,38 @@ impl Chain {
         self.state.is_lasting()
     }
 
-    /// Whether it was closed, so that nothing can follow.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+    /// The sequence of the last own entry.
+    pub(crate) fn last_sequence(&self) -> Option<u64> {
+        self.state.last().map(|last| last.sequence)
     }
 
-    fn enrol(&mut self, storage: &Storage) -> Result<()> {
+    /// Makes a new writer of this one, if it has written already.
+    fn renew(&mut self) {
         if self.state.last().is_some() {
             let (writer, seed) = fresh_writer(&self.environment);
             self.state.renew(writer, seed);
         }
-        self.closed = false;
-        self.commit(storage, Vec::new()).map(drop)
+        (self.closed, self.shared, self.received) = (false, false, None);
+    }
+
+    /// Enrols the writer, if it is not yet: one that nothing remembers must be known before it relies on anything.
+    pub(crate) fn enrol(&mut self, storage: &Storage) -> Result<()> {
+        if self.state.last().is_none() { self.commit(storage, Vec::new()).map(drop) } else { Ok(()) }
     }
 
     /// Writes entries as one object; a new writer's enrolment comes before them. Returns their ids.
     pub(crate) fn commit(&mut self, storage: &Storage, drafts: Vec<Draft>) -> Result<Vec<EntryId>> {
         self.send_pending(storage)?;
-        if self.closed {
-            self.enrol(storage)?;
+        if self.closed || self.shared {
+            // What the old chain ends with is not reachable from a new one, unless it is named.
+            self.parents.extend(self.state.last().map(|last| last.id));
+            self.parents.sort();
+            self.renew();
         }
         let mut sequence = self.state.last().map_or(0, |last| last.sequence + 1);
         let first = sequence;
         let mut previous = self.state.last().map(|last| last.id);
-        let previous_received = match self.state.last() {
-            Some(last) => storage.stat(&last.object)?.and_then(|info| info.modified),
-            None => None,
-        };
+        let previous_received = self.ask_received(storage)?;
         let closes = drafts.last().is_some_and(|draft| draft.closes);
         let enrol = (sequence == 0).then(|| Draft::new("", record::encode(&self.enrol_body())));
         let mut object = Vec::new();
@@ -203,6 +258,18 @@ impl Chain {
             ids.remove(0);
         }
         Ok(ids)
+    }
+
+    /// When the storage received the last own object.
+    fn ask_received(&mut self, storage: &Storage) -> Result<Option<Time>> {
+        match (self.state.last(), self.received.take()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(received)) => Ok(received),
+            (Some(last), None) => match storage.stat(&last.object)? {
+                Some(info) => Ok(info.modified),
+                None => Err(Error::RolledBack { object: last.object.clone() }),
+            },
+        }
     }
 
     fn header(&self, draft: &Draft, sequence: u64, previous: Option<EntryId>) -> EntryHeader {

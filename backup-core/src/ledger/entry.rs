@@ -1,5 +1,7 @@
 //! One entry: composed, sealed and signed by its writer; verified by anyone; opened by who has the key.
 
+use std::borrow::Cow;
+
 use crate::crypto::{Forged, Sealer, SigningKey, hash, verify};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
@@ -14,15 +16,33 @@ use crate::limits::{PAD_BYTES_MIN_DEFAULT, SEAL_OVERHEAD_BYTES};
 pub(crate) const ENTRY_CONTEXT: &str = "holdfast v1 ledger entry";
 pub(crate) const ENROLMENT_CONTEXT: &str = "holdfast v1 enrolment";
 
-/// An entry that was read and verified, its body still sealed.
+/// An entry that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) writer: WriterId,
     pub(crate) header: EntryHeader,
-    salt: [u8; 32],
-    clear: Vec<u8>,
-    sealed: Vec<u8>,
+    body: EntryBody,
+}
+
+#[derive(Clone)]
+enum EntryBody {
+    Sealed {
+        salt: [u8; 32],
+        clear: Vec<u8>,
+        sealed: Vec<u8>,
+    },
+    /// Its record.
+    Opened(Vec<u8>),
+}
+
+impl std::fmt::Debug for EntryBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EntryBody::Sealed { .. } => "Sealed(..)",
+            EntryBody::Opened(_) => "Opened(..)",
+        })
+    }
 }
 
 /// Seals and signs an entry around the record of a body.
@@ -62,11 +82,19 @@ pub(crate) fn compose_enrolment(enrolment: &Enrolment, admin: &SigningKey) -> Ve
 
 /// Opens an enrolment; says what is wrong with it where something is.
 pub(crate) fn verify_enrolment(bytes: &[u8], admin_key: &[u8; 32]) -> Result<Enrolment, Flaw> {
-    let (record, signature) =
-        bytes.split_last_chunk::<SIGNATURE_BYTES>().ok_or(Flaw::Malformed("the enrolment is cut short"))?;
+    let (record, signature) = divide_enrolment(bytes)?;
     let signed = verify(admin_key, ENROLMENT_CONTEXT, record, signature);
     record::require(signed, "the enrolment is not signed by the admin")?;
     record::decode(record)
+}
+
+/// Opens an enrolment that was verified before.
+pub(crate) fn decode_enrolment(bytes: &[u8]) -> Result<Enrolment, Flaw> {
+    record::decode(divide_enrolment(bytes)?.0)
+}
+
+fn divide_enrolment(bytes: &[u8]) -> Result<(&[u8], &[u8; SIGNATURE_BYTES]), Flaw> {
+    bytes.split_last_chunk::<SIGNATURE_BYTES>().ok_or(Flaw::Malformed("the enrolment is cut short"))
 }
 
 impl Entry {
@@ -76,20 +104,41 @@ impl Entry {
             id: EntryId(hash(raw.bytes)),
             writer: raw.object.writer,
             header: raw.header.clone(),
-            salt: raw.object.salt,
-            clear: raw.clear.to_vec(),
-            sealed: raw.sealed.to_vec(),
+            body: EntryBody::Sealed { salt: raw.object.salt, clear: raw.clear.to_vec(), sealed: raw.sealed.to_vec() },
         }
     }
 
+    /// Takes an entry that was verified and opened before.
+    pub(crate) fn remembered(id: EntryId, writer: WriterId, header: EntryHeader, record: Vec<u8>) -> Self {
+        Self { id, writer, header, body: EntryBody::Opened(record) }
+    }
+
     /// Opens the body with the key of the entry's class and returns its record.
-    pub(crate) fn open(&self, keyring: &Keyring) -> Result<Vec<u8>> {
-        let damaged = |what| Error::damaged(self.describe(), what);
-        let mut blob = self.sealed.clone();
-        let padded = sealer(keyring, &self.header.class, &self.salt)
-            .open(&self.clear, 0, &mut blob)
-            .map_err(|Forged| damaged("the body does not open"))?;
-        record::decode_padded(padded).map_err(|flaw| flaw.at(self.describe()))
+    pub(crate) fn open(&self, keyring: &Keyring) -> Result<Cow<'_, [u8]>> {
+        let (salt, clear, sealed) = match &self.body {
+            EntryBody::Opened(record) => return Ok(Cow::Borrowed(record)),
+            EntryBody::Sealed { salt, clear, sealed } => (salt, clear, sealed),
+        };
+        let mut blob = sealed.clone();
+        let padded = sealer(keyring, &self.header.class, salt)
+            .open(clear, 0, &mut blob)
+            .map_err(|Forged| Error::damaged(self.describe(), "the body does not open"))?;
+        record::decode_padded(padded).map(Cow::Owned).map_err(|flaw| flaw.at(self.describe()))
+    }
+
+    /// Keeps the record instead of the sealed body, where it opens: that is shorter, and opened once.
+    pub(crate) fn unseal(&mut self, keyring: &Keyring) {
+        if let Ok(Cow::Owned(record)) = self.open(keyring) {
+            self.body = EntryBody::Opened(record);
+        }
+    }
+
+    /// The record, if it was opened already.
+    pub(crate) fn record(&self) -> Option<&[u8]> {
+        match &self.body {
+            EntryBody::Opened(record) => Some(record),
+            EntryBody::Sealed { .. } => None,
+        }
     }
 
     /// Names the entry for people.

@@ -35,7 +35,7 @@ impl Repository {
         let id = ObjectId(hash(&object));
         self.storage.write(&ObjectName::Slot(id).to_string(), object)?;
         self.record_key(KEY_ADDED, id, label)?;
-        self.absorb_commits();
+        self.absorb_commits()?;
         Ok(id)
     }
 
@@ -60,7 +60,7 @@ impl Repository {
         self.take_up_chain()?;
         self.storage.delete(&ObjectName::Slot(slot.id).to_string())?;
         self.record_key(KEY_REMOVED, slot.id, &slot.label)?;
-        self.absorb_commits();
+        self.absorb_commits()?;
         Ok(slot.id)
     }
 

@@ -95,6 +95,7 @@ impl Repository {
     /// [`crate::Error::Storage`], [`crate::Error::Interrupted`].
     pub fn repair_snapshots(&mut self, progress: &dyn Progress) -> Result<RepairReport> {
         self.take_up_chain()?;
+        self.enrol_writer()?;
         progress.started(Stage::Repairing, None);
         let mut report = RepairReport::default();
         let needs = Trace::run(&Loader::new(self)?, HashSet::new(), progress)?.needs;
@@ -151,7 +152,7 @@ impl Repository {
         let writer = self.writer();
         self.state.insert_snapshot(Snapshot { id, writer, manifest, extensions });
         self.adopt(packs);
-        self.absorb_commits();
+        self.absorb_commits()?;
         Ok(Some(id))
     }
 }

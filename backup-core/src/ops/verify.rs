@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::format::name::{Area, ObjectName};
 use crate::id::{EntryId, PackId};
 use crate::keyring::Key;
-use crate::ledger::read::{self, Head, Ledger, Problem};
+use crate::ledger::read::{self, Head, Ledger, Problem, Rights};
 use crate::pipeline::Workers;
 use crate::repository::open::read_repository;
 use crate::repository::{Repository, RepositoryOptions};
@@ -26,6 +26,8 @@ pub struct LedgerReport {
     pub with_key: bool,
     /// What does not hold.
     pub problems: Vec<Problem>,
+    /// Places where copies of one installation wrote two entries: both count, and nothing is lost.
+    pub forks: Vec<Problem>,
     /// The newest entry of every chain.
     pub heads: Vec<Head>,
 }
@@ -43,6 +45,8 @@ pub fn verify_ledger(
     noted: &[Head],
     options: RepositoryOptions,
 ) -> Result<LedgerReport> {
+    // What this machine verified before proves nothing here.
+    let options = RepositoryOptions { cache: None, ..options };
     let opened = key.map(|key| Repository::open(storage.clone(), key, options.clone())).transpose()?;
     let mut report = LedgerReport { with_key: opened.is_some(), ..LedgerReport::default() };
     match &opened {
@@ -53,7 +57,8 @@ pub fn verify_ledger(
         None => {
             let body = read_repository(storage)?;
             let workers = Arc::new(Workers::new(options.threads));
-            let ledger = read::load(storage, &workers, body.repository, &body.admin_key)?;
+            let rights = Rights { admin_key: &body.admin_key, keyring: None };
+            let ledger = read::load(storage, &workers, body.repository, rights)?;
             report.problems.extend(ledger.problems.iter().cloned());
             report.examine(&ledger, storage, noted)?;
         }
@@ -65,7 +70,8 @@ impl LedgerReport {
     fn examine(&mut self, ledger: &Ledger, storage: &Storage, noted: &[Head]) -> Result<()> {
         self.entries = ledger.entries.len() as u64;
         self.writers = ledger.heads.len() as u64;
-        self.heads = ledger.heads.values().copied().collect();
+        self.heads = ledger.tips();
+        self.forks.extend(ledger.forks.iter().cloned());
         self.examine_packs(ledger, storage)?;
         let known: HashMap<EntryId, (crate::id::WriterId, u64)> =
             ledger.entries.iter().map(|entry| (entry.id, (entry.writer, entry.header.sequence))).collect();

@@ -14,6 +14,11 @@ use crate::limits::TRAILER_BYTES;
 use crate::pack::builder::TABLE_ORDINAL;
 use crate::storage::Storage;
 
+/// So many bytes before a table are read with it, where they can be kept.
+const BEFORE_TABLE_BYTES: u64 = 256 << 10;
+/// Frames that begin or end so near to one that is read come with it, where they can be kept.
+const NEIGHBOUR_BYTES_MAX: u64 = 512 << 10;
+
 /// Where a pack is, as a ledger entry tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackPlace {
@@ -31,8 +36,52 @@ impl PackPlace {
         ObjectName::Pack(self.area, (*self.domain).clone(), self.id).to_string()
     }
 
+    /// The end of the pack, as offset and length: table and trailer.
+    fn end(&self) -> (u64, u64) {
+        (self.table_offset, u64::from(self.table_length) + TRAILER_BYTES)
+    }
+
+    /// Opens the table without a request, if the cache has it.
+    pub(crate) fn cached_table(&self, keys: &PeriodKeys, storage: &Storage) -> Option<OpenPack> {
+        let end = self.end();
+        self.open_table(keys, storage.cached_piece(&self.name(), Some(end), end.1)?).ok()
+    }
+
+    /// Keeps the pieces of a pack that later readers ask for, of the bytes at hand, which begin at `start`: the table, and where nodes lie the frames.
+    pub(crate) fn keep(&self, pack: &OpenPack, start: u64, bytes: &[u8], storage: &Storage) {
+        if !storage.has_cache() {
+            return;
+        }
+        let name = self.name();
+        let frames = pack.table.frames().iter().filter(|_| self.area == Area::Meta);
+        let pieces = frames.map(|frame| (frame.offset, u64::from(frame.stored))).chain([self.end()]);
+        for (offset, length) in pieces.filter(|(offset, _)| *offset >= start) {
+            let place = (offset - start) as usize;
+            if let Some(piece) = bytes.get(place..place + length as usize) {
+                storage.keep_piece(&name, Some((offset, length)), piece);
+            }
+        }
+    }
+
+    /// Reads the table with what stands before it, so that frames there need no request of their own: all of a small pack, and of a large one the nodes near the root. `None` where that is not
+    /// worth it, or does not verify.
+    fn read_table_with_frames(&self, keys: &PeriodKeys, storage: &Storage) -> Option<OpenPack> {
+        if self.area != Area::Meta || !storage.has_cache() {
+            return None;
+        }
+        let start = self.table_offset.saturating_sub(BEFORE_TABLE_BYTES);
+        let bytes = storage.read_range(&self.name(), start, self.length - start).ok()?;
+        let end = bytes.get((self.table_offset - start) as usize..)?;
+        let pack = self.open_table(keys, end.to_vec()).ok()?;
+        self.keep(&pack, start, &bytes, storage);
+        Some(pack)
+    }
+
     /// Reads and opens the table: one request.
     pub(crate) fn read_table(&self, keys: &PeriodKeys, storage: &Storage) -> Result<OpenPack> {
+        if let Some(pack) = self.read_table_with_frames(keys, storage) {
+            return Ok(pack);
+        }
         let name = self.name();
         let length = u64::from(self.table_length) + TRAILER_BYTES;
         let bytes = storage.read_range_cached(&name, self.table_offset, length)?;
@@ -160,7 +209,11 @@ impl OpenPack {
         if self.place.area == Area::Packs {
             return self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?);
         }
-        let blob = storage.read_range_cached(&name, frame.offset, u64::from(frame.stored))?;
+        let blob = match storage.cached_piece(&name, Some((frame.offset, u64::from(frame.stored))), frame.stored.into())
+        {
+            Some(blob) => blob,
+            None => self.read_with_neighbours(number, storage)?,
+        };
         match self.open_frame(number, blob) {
             Err(error) if error.is_damage() => {
                 storage.forget_cached(&name, Some((frame.offset, u64::from(frame.stored))));
@@ -168,6 +221,26 @@ impl OpenPack {
             }
             result => result,
         }
+    }
+
+    /// Reads a frame's blob. Where there is a cache, its neighbours come with it: nodes on one path lie close to one another.
+    fn read_with_neighbours(&self, number: u32, storage: &Storage) -> Result<Vec<u8>> {
+        let frame = self.frame(number)?;
+        let (name, end) = (self.place.name(), |frame: &Frame| frame.offset + u64::from(frame.stored));
+        if !storage.has_cache() {
+            return storage.read_range(&name, frame.offset, u64::from(frame.stored));
+        }
+        let is_near = |other: &&Frame| {
+            end(other) + NEIGHBOUR_BYTES_MAX >= end(frame) && other.offset <= frame.offset + NEIGHBOUR_BYTES_MAX
+        };
+        let near: Vec<&Frame> = self.table.frames().iter().filter(is_near).collect();
+        let (Some(first), Some(last)) = (near.first(), near.last()) else { return Ok(Vec::new()) };
+        let bytes = storage.read_range(&name, first.offset, end(last) - first.offset)?;
+        let piece = |of: &Frame| &bytes[(of.offset - first.offset) as usize..(end(of) - first.offset) as usize];
+        for neighbour in &near {
+            storage.keep_piece(&name, Some((neighbour.offset, neighbour.stored.into())), piece(neighbour));
+        }
+        Ok(piece(frame).to_vec())
     }
 
     /// Groups frames, ascending, so that each group is fetched in one request: gaps of at most `gap_bytes`, about `bytes_max` together.
@@ -191,6 +264,9 @@ impl OpenPack {
 
     /// Reads frames in one request and opens each of them; a frame that does not open harms no other.
     pub(crate) fn read_frames(&self, numbers: &[u32], storage: &Storage) -> Result<Vec<Result<Vec<u8>>>> {
+        if let Some(opened) = self.cached_frames(numbers, storage) {
+            return Ok(opened);
+        }
         let frames = numbers.iter().map(|number| self.frame(*number)).collect::<Result<Vec<_>>>()?;
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Vec::new()) };
         let length = last.offset + u64::from(last.stored) - first.offset;
@@ -200,6 +276,20 @@ impl OpenPack {
             self.open_frame(*number, bytes[start..start + frame.stored as usize].to_vec())
         };
         Ok(numbers.iter().zip(&frames).map(open).collect())
+    }
+
+    /// Opens frames without a request, if the cache has them all, whole.
+    fn cached_frames(&self, numbers: &[u32], storage: &Storage) -> Option<Vec<Result<Vec<u8>>>> {
+        if self.place.area != Area::Meta || !storage.has_cache() {
+            return None;
+        }
+        let name = self.place.name();
+        let open = |number: &u32| {
+            let frame = self.frame(*number).ok()?;
+            let range = (frame.offset, u64::from(frame.stored));
+            self.open_frame(*number, storage.cached_piece(&name, Some(range), range.1)?).ok().map(Ok)
+        };
+        numbers.iter().map(open).collect()
     }
 
     fn frame(&self, number: u32) -> Result<&Frame> {

@@ -1,6 +1,6 @@
 //! The state of a repository: the fold of its ledger. Nothing else holds state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -52,9 +52,18 @@ pub(crate) struct State {
     pub(crate) voids: Voids,
     /// When each pack was last read whole and found good.
     pub(crate) packs_read: HashMap<PackId, Time>,
+    /// What is wrong with what entries say; the ledger has its own.
     pub(crate) problems: Vec<Problem>,
     /// An entry holds what this program does not know and must understand: it must not write.
     pub(crate) unknown: Option<String>,
+}
+
+/// What further entries changed, for those who hold copies of it.
+pub(crate) struct News {
+    /// Packs that were not known.
+    pub(crate) packs: Vec<PackPlace>,
+    /// Whether there are locations that were relied on and must not be.
+    pub(crate) has_voids: bool,
 }
 
 enum Body {
@@ -71,30 +80,48 @@ enum Body {
 impl State {
     /// Opens the bodies of all entries and folds them.
     pub(crate) fn fold(ledger: &Ledger, keyring: &Keyring, workers: &Workers) -> Self {
-        let mut state = Self { problems: ledger.problems.clone(), unknown: ledger.unknown.clone(), ..Self::default() };
-        let mut entries: Vec<&Entry> =
-            ledger.entries.iter().filter(|entry| !ledger.refused.contains(&entry.id)).collect();
-        // Where entries speak of one thing, the later one counts, in whatever order their chains were read.
-        entries.sort_by_key(|entry| (entry.header.time, entry.id));
-        let bodies = workers.map(entries, |entry| (entry, open(entry, keyring, ledger.enrolments.get(&entry.writer))));
-        for (entry, body) in bodies {
-            match body {
-                Ok(body) => state.apply(entry, body),
-                Err(Error::Newer { object, what }) => {
-                    state.add_packs(entry);
-                    state.unknown.get_or_insert(format!("{object}: {what}"));
-                }
-                Err(error) => {
-                    state.problems.push(Problem { object: entry.describe(), what: error.to_string() });
-                    // Of a chain without an enrolment only what the key authenticates counts.
-                    if !ledger.orphaned.contains(&entry.writer) {
-                        state.add_packs(entry);
-                    }
-                }
-            }
+        let mut state = Self { unknown: ledger.unknown.clone(), ..Self::default() };
+        for (entry, body) in open_all(ledger, |_| true, keyring, workers) {
+            state.apply(ledger, entry, body);
         }
         state.snapshots.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
         state
+    }
+
+    /// Adds what entries say that the ledger did not have before. `None`, and nothing done, where only folding anew tells what counts.
+    pub(crate) fn extend(
+        &mut self,
+        ledger: &Ledger,
+        entries: &HashSet<EntryId>,
+        keyring: &Keyring,
+        workers: &Workers,
+    ) -> Option<News> {
+        let opened = open_all(ledger, |id| entries.contains(id), keyring, workers);
+        // Which entry about a class or a period counts depends on all of them.
+        if opened.iter().any(|(_, body)| matches!(body, Ok(Body::Class(_) | Body::Period(_)))) {
+            return None;
+        }
+        let mut added = Self::default();
+        for (entry, body) in opened {
+            added.apply(ledger, entry, body);
+        }
+        let mut news = News { packs: Vec::new(), has_voids: !added.voids.without(&self.voids).is_empty() };
+        for (id, place) in added.packs {
+            if self.packs.insert(id, place.clone()).is_none() {
+                news.packs.push(place);
+            }
+        }
+        for (pack, frames) in added.voids.iter() {
+            self.voids.add(pack, frames.map(|frames| frames.iter().copied()));
+        }
+        for (pack, time) in added.packs_read {
+            let known = self.packs_read.entry(pack).or_insert(time);
+            *known = time.max(*known);
+        }
+        added.snapshots.into_iter().for_each(|snapshot| self.insert_snapshot(snapshot));
+        self.problems.extend(added.problems);
+        self.unknown = self.unknown.take().or(added.unknown).or_else(|| ledger.unknown.clone());
+        Some(news)
     }
 
     fn add_packs(&mut self, entry: &Entry) {
@@ -118,7 +145,23 @@ impl State {
         }
     }
 
-    fn apply(&mut self, entry: &Entry, body: Body) {
+    fn apply(&mut self, ledger: &Ledger, entry: &Entry, body: Result<Body, Error>) {
+        let body = match body {
+            Ok(body) => body,
+            Err(Error::Newer { object, what }) => {
+                self.add_packs(entry);
+                self.unknown.get_or_insert(format!("{object}: {what}"));
+                return;
+            }
+            Err(error) => {
+                self.problems.push(Problem { object: entry.describe(), what: error.to_string() });
+                // Of a chain without an enrolment only what the key authenticates counts.
+                if !ledger.orphaned.contains(&entry.writer) {
+                    self.add_packs(entry);
+                }
+                return;
+            }
+        };
         if let Body::Refused(what) = body {
             self.problems.push(Problem { object: entry.describe(), what: what.to_owned() });
             return;
@@ -157,11 +200,12 @@ impl State {
         }
     }
 
-    /// Adds a snapshot that was just committed, in its place.
+    /// Adds a snapshot in its place, unless it is known.
     pub(crate) fn insert_snapshot(&mut self, snapshot: Snapshot) {
-        let key = (snapshot.manifest.time, snapshot.id);
-        let place = self.snapshots.partition_point(|other| (other.manifest.time, other.id) < key);
-        self.snapshots.insert(place, snapshot);
+        let key = |snapshot: &Snapshot| (snapshot.manifest.time, snapshot.id);
+        if let Err(place) = self.snapshots.binary_search_by_key(&key(&snapshot), key) {
+            self.snapshots.insert(place, snapshot);
+        }
     }
 
     /// The period of a class that new data goes to: the one that started last and has not ended.
@@ -169,6 +213,20 @@ impl State {
         let open = |period: &&PeriodBody| period.ends.is_none_or(|ends| now < ends) && period.class == class;
         self.periods.values().filter(open).max_by_key(|period| (period.starts, period.period))
     }
+}
+
+/// Opens the bodies of entries, in the order in which they count: where entries speak of one thing, the later one does, in whatever order their chains were read.
+fn open_all<'l>(
+    ledger: &'l Ledger,
+    is_wanted: impl Fn(&EntryId) -> bool,
+    keyring: &Keyring,
+    workers: &Workers,
+) -> Vec<(&'l Entry, Result<Body, Error>)> {
+    let entries = ledger.entries.iter();
+    let wanted = entries.filter(|entry| is_wanted(&entry.id) && !ledger.refused.contains(&entry.id));
+    let mut wanted: Vec<&Entry> = wanted.collect();
+    wanted.sort_by_key(|entry| (entry.header.time, entry.id));
+    workers.map(wanted, |entry| (entry, open(entry, keyring, ledger.enrolments.get(&entry.writer))))
 }
 
 fn open(entry: &Entry, keyring: &Keyring, enrolment: Option<&Enrolment>) -> Result<Body, Error> {

@@ -1,12 +1,13 @@
 //! A repository: opened, folded, and ready for verbs. Chunks are loaded and saved here; what verbs do with them is in [`crate::ops`].
 //!
 //! The state is the fold of the ledger ([`fold`]). Loading ([`load`], [`nodes`]) verifies every chunk by its full id; saving ([`save`]) dedups, frames, packs and uploads;
-//! nothing is in the repository before [`Repository::commit`] wrote the entry that names it.
+//! nothing is in the repository before [`Repository::commit`] wrote the entry that names it. What others commit meanwhile is found by [`news`].
 
 pub mod build;
 pub mod fold;
 pub mod load;
 pub mod names;
+pub mod news;
 pub mod nodes;
 pub mod open;
 pub mod save;
@@ -25,11 +26,13 @@ use crate::id::{EntryId, RepositoryId, WriterId};
 use crate::index::{Index, Voids};
 use crate::keyring::{Keyring, PeriodKeys};
 use crate::ledger::chain::{Chain, Draft, TakenUp};
+use crate::ledger::memory::Memory;
 use crate::ledger::read::{Head, Ledger, Problem};
 use crate::pack::reader::{OpenPack, PackPlace};
 use crate::pipeline::Workers;
 use crate::progress::{Cancel, Warning};
 use crate::storage::Storage;
+use crate::time::Time;
 
 pub use fold::Snapshot;
 use fold::State;
@@ -57,7 +60,7 @@ impl RepositoryOptions {
         self
     }
 
-    /// Keeps ledger objects, tables and nodes of a remote storage on local disk. By default nothing is kept.
+    /// Keeps on local disk what was verified of the ledger, and of a remote storage tables, nodes and small objects. By default nothing is kept.
     pub fn cache(mut self, cache: crate::storage::Cache) -> Self {
         self.cache = Some(cache);
         self
@@ -99,9 +102,16 @@ pub struct Repository {
     pub(crate) keys: HashMap<Arc<Domain>, Arc<PeriodKeys>>,
     /// Periods whose keys could not be had, and why.
     pub(crate) lost_keys: Vec<Problem>,
+    /// What is remembered of the ledger in the cache, if there is one.
+    memory: Option<Memory>,
+    /// When the ledger was read first.
+    opened: Time,
     chain: Mutex<Option<Chain>>,
     index: OnceLock<LoadedIndex>,
 }
+
+/// For so long what was read of the storage need not be asked for again.
+const JUST_READ_SECONDS: u64 = 60;
 
 #[derive(Default)]
 struct LoadedIndex {
@@ -131,14 +141,19 @@ impl Repository {
         &self.state.snapshots
     }
 
-    /// The newest entry of every writer's chain: to be noted elsewhere, so that a later check can prove that history was only extended.
+    /// The newest entry of every writer's chain: to be noted elsewhere, so that a later check can prove that history was only extended. A chain that forks may have several.
     pub fn heads(&self) -> Vec<Head> {
-        self.ledger.heads.values().copied().collect()
+        self.ledger.tips()
+    }
+
+    /// Places where copies of one installation wrote two entries: both count, and nothing is lost.
+    pub fn forks(&self) -> &[Problem] {
+        &self.ledger.forks
     }
 
     /// What is wrong with the ledger or with keys of periods, found when the repository was opened.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.state.problems.iter().chain(&self.lost_keys)
+        self.ledger.problems.iter().chain(&self.state.problems).chain(&self.lost_keys)
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -193,26 +208,29 @@ impl Repository {
     /// Takes up this installation's chain, so that entries can be written. Returns what should be said about it.
     pub(crate) fn take_up_chain(&self) -> Result<Option<Warning>> {
         self.require_writable()?;
+        let environment = self.environment();
+        let was_just_read = environment.now().seconds_apart(self.opened) <= JUST_READ_SECONDS;
         let mut slot = self.chain();
-        if let Some(chain) = slot.as_mut() {
-            chain.send_pending(&self.storage)?;
-            if !chain.is_closed() {
-                return Ok(None);
+        let taken_up = match slot.as_mut() {
+            Some(chain) => chain.go_on(&self.ledger, &self.storage, was_just_read)?,
+            None => {
+                let directory = self.options.state_dir.as_deref();
+                let (chain, taken_up) =
+                    Chain::take_up(&self.keyring, directory, environment, &self.ledger, &self.storage, was_just_read)?;
+                *slot = Some(chain);
+                taken_up
             }
-        }
-        let (chain, taken_up) = Chain::take_up(
-            &self.keyring,
-            self.options.state_dir.as_deref(),
-            &self.options.environment,
-            &self.ledger,
-            &self.storage,
-        )?;
-        *slot = Some(chain);
-        Ok((taken_up == TakenUp::Cloned).then(|| Warning {
-            kind: "cloned",
-            subject: Vec::new(),
-            message: "another copy of this installation has written; this one goes on as a new writer".to_owned(),
-        }))
+        };
+        Ok(match taken_up {
+            TakenUp::Same | TakenUp::Enrolled => None,
+            TakenUp::Cloned => Some(news::shared(false)),
+            TakenUp::Forked => Some(news::shared(true)),
+        })
+    }
+
+    /// Enrols the writer whose chain was taken up, if it is new: who relies on what is stored must be known before.
+    pub(crate) fn enrol_writer(&self) -> Result<()> {
+        self.chain().as_mut().map_or(Ok(()), |chain| chain.enrol(&self.storage))
     }
 
     fn chain(&self) -> MutexGuard<'_, Option<Chain>> {
@@ -268,36 +286,13 @@ impl Repository {
         self.index = OnceLock::new();
     }
 
-    /// Makes entries that this process committed part of the ledger that it knows. Says whether there were any.
-    pub(crate) fn absorb_commits(&mut self) -> bool {
-        let committed = self.chain().as_mut().map(Chain::take_committed).unwrap_or_default();
-        let is_more = !committed.is_empty();
-        self.ledger.extend(committed);
-        is_more
-    }
-
     /// Makes packs that were just committed known to this process.
     pub(crate) fn adopt(&mut self, packs: Vec<OpenPack>) {
-        for pack in packs {
+        for pack in &packs {
             self.state.packs.insert(pack.place.id, pack.place.clone());
-            if let Some(loaded) = self.index.get_mut() {
-                loaded.index.add(pack);
-            }
         }
-    }
-
-    /// Reads the ledger anew: what others committed meanwhile is found.
-    ///
-    /// # Errors
-    /// As for opening.
-    pub fn refresh(&mut self) -> Result<()> {
-        self.ledger = crate::ledger::read::load(&self.storage, &self.workers, self.id(), &self.keyring.admin_key())?;
-        self.state = State::fold(&self.ledger, &self.keyring, &self.workers);
-        self.index = OnceLock::new();
-        self.load_keys()?;
-        if let Some(chain) = self.chain().as_mut() {
-            chain.see(&self.ledger);
+        if let Some(loaded) = self.index.get_mut() {
+            loaded.index.extend(packs, true, &Voids::default());
         }
-        Ok(())
     }
 }

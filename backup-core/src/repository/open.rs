@@ -19,7 +19,9 @@ use crate::id::{ObjectId, PeriodId, RepositoryId, WriterId};
 use crate::keyring::slot::RawSlot;
 use crate::keyring::{Key, Keyring, PeriodKeys, period, slot};
 use crate::ledger::chain::{Chain, Draft};
-use crate::ledger::read::{self, Problem};
+use crate::ledger::fetch;
+use crate::ledger::memory::Memory;
+use crate::ledger::read::{Ledger, Problem, Rights};
 use crate::limits::{PAD_BYTES_MIN_DEFAULT, SMALL_OBJECT_BYTES_MAX};
 use crate::pipeline::Workers;
 use crate::storage::Storage;
@@ -147,37 +149,23 @@ impl Repository {
     /// # Errors
     /// [`Error::NoRepository`], [`Error::Newer`], [`Error::WrongKey`], [`Error::Damaged`], [`Error::Storage`]. Damage in the ledger is no error: see [`Repository::problems`].
     pub fn open(storage: Storage, key: &Key, options: RepositoryOptions) -> Result<Self> {
-        let mut storage = storage.with_cancel(options.cancel.clone());
-        if let Some(cache) = &options.cache {
-            storage = storage.cached(cache.clone());
-        }
-        let body = read_repository(&storage)?;
-        let keyring = open_keyring(&storage, key, &body)?;
-        let workers = Arc::new(Workers::new(options.threads));
-        let ledger = read::load(&storage, &workers, body.repository, &body.admin_key)?;
-        let state = State::fold(&ledger, &keyring, &workers);
-        let mut repository = Self {
-            storage,
-            keyring,
-            workers,
-            options,
-            ledger,
-            state,
-            keys: HashMap::new(),
-            lost_keys: Vec::new(),
-            chain: Mutex::new(None),
-            index: OnceLock::new(),
-        };
-        repository.load_keys()?;
-        Ok(repository)
+        Self::find(&storage.with_cancel(options.cancel.clone()))?.open(key, options)
     }
 
-    /// Says which repository lies at a storage, without a key: for a place in a cache, or to know that there is one at all.
+    /// Finds the repository that lies at a storage, without a key: to know that there is one before a key is asked for, and which, for a place in a cache.
     ///
     /// # Errors
     /// [`Error::NoRepository`], [`Error::Newer`], [`Error::Damaged`], [`Error::Storage`].
+    pub fn find(storage: &Storage) -> Result<FoundRepository> {
+        Ok(FoundRepository { storage: storage.clone(), body: read_repository(storage)? })
+    }
+
+    /// Says which repository lies at a storage, without a key.
+    ///
+    /// # Errors
+    /// As for [`Repository::find`].
     pub fn identify(storage: &Storage) -> Result<RepositoryId> {
-        Ok(read_repository(storage)?.repository)
+        Ok(Self::find(storage)?.id())
     }
 
     /// Opens the objects of periods that are not open yet.
@@ -188,10 +176,13 @@ impl Repository {
                 continue;
             }
             let name = ObjectName::Period((**domain).clone(), parameters.object).to_string();
-            let keys = self
-                .storage
-                .read(&name, SMALL_OBJECT_BYTES_MAX)
-                .and_then(|object| PeriodKeys::open(&self.keyring, parameters, object));
+            let open = |object| PeriodKeys::open(&self.keyring, parameters, object);
+            let keys = match self.storage.read_cached(&name, SMALL_OBJECT_BYTES_MAX).and_then(open) {
+                Err(error) if error.is_damage() && self.storage.forget_cached(&name, None) => {
+                    self.storage.read(&name, SMALL_OBJECT_BYTES_MAX).and_then(open)
+                }
+                keys => keys,
+            };
             match keys {
                 Ok(keys) => drop(self.keys.insert(Arc::clone(domain), Arc::new(keys))),
                 Err(error) if error.is_damage() => {
@@ -201,6 +192,72 @@ impl Repository {
             }
         }
         Ok(())
+    }
+}
+
+/// A repository that was found and not opened yet.
+#[derive(Clone, Debug)]
+pub struct FoundRepository {
+    storage: Storage,
+    body: RepositoryBody,
+}
+
+impl FoundRepository {
+    /// Its id.
+    pub fn id(&self) -> RepositoryId {
+        self.body.repository
+    }
+
+    /// The storage it lies in.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub fn open(self, key: &Key, options: RepositoryOptions) -> Result<Repository> {
+        let mut storage = self.storage.with_cancel(options.cancel.clone());
+        if let Some(cache) = &options.cache {
+            storage = storage.cached(cache.clone());
+        }
+        let keyring = open_keyring(&storage, key, &self.body)?;
+        let workers = Arc::new(Workers::new(options.threads));
+        let is_local = storage.local_root().is_some();
+        let mut memory = options.cache.clone().map(|cache| Memory::new(cache, &keyring, is_local));
+        let opened = options.environment.now();
+        let mut listed = fetch::list(&storage)?;
+        let mut known = Vec::new();
+        if let Some(memory) = &mut memory {
+            (known, listed) = memory.recall(&workers).pick(listed);
+        }
+        let mut batch = fetch::read(&storage, &workers, self.body.repository, listed)?;
+        batch.objects.extend(known);
+        let mut ledger = Ledger::default();
+        let admin_key = keyring.admin_key();
+        let rights = Rights { admin_key: &admin_key, keyring: Some(&keyring) };
+        let taken = ledger.take_in(batch, rights, &workers);
+        if let Some(memory) = &mut memory {
+            memory.remember(&taken, &ledger);
+        }
+        let state = State::fold(&ledger, &keyring, &workers);
+        let mut repository = Repository {
+            storage,
+            keyring,
+            workers,
+            options,
+            ledger,
+            state,
+            keys: HashMap::new(),
+            lost_keys: Vec::new(),
+            memory,
+            opened,
+            chain: Mutex::new(None),
+            index: OnceLock::new(),
+        };
+        repository.load_keys()?;
+        Ok(repository)
     }
 }
 
@@ -284,18 +341,36 @@ fn decode_repository(object: &[u8]) -> Result<RepositoryBody, Flaw> {
 
 /// Reads all key slots. Those that are damaged come as errors, so that the others can still be used.
 pub(crate) fn read_slots(storage: &Storage) -> Result<Vec<Result<RawSlot>>> {
-    let mut slots = Vec::new();
-    for info in storage.list("keys/")? {
-        if let Some(ObjectName::Slot(id)) = ObjectName::parse(&info.name) {
-            slots.push(storage.read(&info.name, SMALL_OBJECT_BYTES_MAX).and_then(|bytes| RawSlot::decode(id, bytes)));
+    each_slot(storage, |name, id| {
+        storage.read(name, SMALL_OBJECT_BYTES_MAX).and_then(|bytes| RawSlot::decode(id, bytes))
+    })
+}
+
+/// As [`read_slots`], but through the cache. Which slots there are, the storage says.
+fn read_slots_cached(storage: &Storage) -> Result<Vec<Result<RawSlot>>> {
+    each_slot(storage, |name, id| {
+        let decode = |bytes| RawSlot::decode(id, bytes);
+        match storage.read_cached(name, SMALL_OBJECT_BYTES_MAX).and_then(decode) {
+            Err(error) if error.is_damage() && storage.forget_cached(name, None) => {
+                storage.read(name, SMALL_OBJECT_BYTES_MAX).and_then(decode)
+            }
+            slot => slot,
         }
-    }
-    Ok(slots)
+    })
+}
+
+fn each_slot(storage: &Storage, read: impl Fn(&str, ObjectId) -> Result<RawSlot>) -> Result<Vec<Result<RawSlot>>> {
+    let names = storage.list("keys/")?.into_iter().map(|info| info.name);
+    let slots = names.filter_map(|name| match ObjectName::parse(&name) {
+        Some(ObjectName::Slot(id)) => Some(read(&name, id)),
+        _ => None,
+    });
+    Ok(slots.collect())
 }
 
 /// Opens the first slot that the key fits. A slot of another repository, left by an `init` that was cut off, is passed over.
 fn open_keyring(storage: &Storage, key: &Key, body: &RepositoryBody) -> Result<Keyring> {
-    let slots = read_slots(storage)?;
+    let slots = read_slots_cached(storage)?;
     let count = slots.len();
     let mut damage = None;
     for slot in slots {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Repository;
 use super::load::Loader;
+use super::news::Others;
 use crate::compress::is_incompressible;
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
@@ -51,6 +52,8 @@ pub(crate) struct Saver {
     /// Whether something was saved that no flush has returned yet.
     unflushed: bool,
     pub(crate) saved: Saved,
+    /// What others commit meanwhile.
+    pub(crate) others: Others,
 }
 
 struct Context {
@@ -125,6 +128,21 @@ impl Saver {
             written: Vec::new(),
             unflushed: false,
             saved: Saved::default(),
+            others: Others::default(),
+        }
+    }
+
+    /// Looks what others committed, before packs are named. It saves bytes and nothing else, so a failure is none of the run's.
+    pub(crate) fn look_at_others(&mut self, repository: &Repository, packs: &[OpenPack]) {
+        if !packs.is_empty() {
+            let _ = self.others.look(repository, self.keys.domain(), packs);
+        }
+    }
+
+    /// Looks again, after packs were named.
+    pub(crate) fn look_back_at_others(&mut self, repository: &Repository, packs: &[OpenPack]) {
+        if !packs.is_empty() {
+            let _ = self.others.look_back(repository, self.keys.domain(), packs);
         }
     }
 
@@ -163,7 +181,7 @@ impl Saver {
         which: impl FnOnce() -> Which,
     ) -> Result<bool> {
         let prefix = id.prefix();
-        if self.fresh.contains(&prefix) || loader.relies_on(&prefix) {
+        if self.fresh.contains(&prefix) || self.others.have(&prefix) || loader.relies_on(&prefix) {
             return Ok(false);
         }
         self.fresh.insert(prefix);
@@ -263,9 +281,10 @@ impl Saver {
                 table_offset: pack.table_offset,
                 table_length: pack.table_length,
             };
-            let end = pack.bytes[pack.table_offset as usize..].to_vec();
+            let open = place.open_table(&keys, pack.bytes[pack.table_offset as usize..].to_vec())?;
+            place.keep(&open, 0, &pack.bytes, &storage);
             storage.write(&place.name(), pack.bytes)?;
-            place.open_table(&keys, end)
+            Ok(open)
         }));
         while let Some(result) = self.uploads.next_ready() {
             self.arrived(result?);

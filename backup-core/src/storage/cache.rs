@@ -73,9 +73,63 @@ impl Cache {
         }
     }
 
+    /// Reads a file of the cache's own, which is no piece of an object.
+    pub(crate) fn read_file(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.0.directory.join(name)).ok()
+    }
+
+    /// Replaces a file of the cache's own. Says whether it could.
+    pub(crate) fn write_file(&self, name: &str, bytes: &[u8]) -> bool {
+        let path = self.0.directory.join(name);
+        let temporary = self.0.directory.join(format!("{name}.{}{TEMPORARY_SUFFIX}", std::process::id()));
+        let fits = bytes.len() as u64 <= self.0.limit_bytes / 2;
+        let write = || {
+            make_directory(&path)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(bytes)?;
+            std::fs::rename(&temporary, &path)
+        };
+        fits && write().inspect_err(|_| drop(std::fs::remove_file(&temporary))).is_ok()
+    }
+
+    /// Appends to a file of the cache's own, at once, so that processes can do so side by side. Says whether it could.
+    pub(crate) fn append_to_file(&self, name: &str, bytes: &[u8]) -> bool {
+        let path = self.0.directory.join(name);
+        let append = || {
+            make_directory(&path)?;
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+            let length = file.metadata()?.len() + bytes.len() as u64;
+            let fits = length <= self.0.limit_bytes / 2;
+            if fits { file.write_all(bytes).map(|()| true) } else { Ok(false) }
+        };
+        append().unwrap_or(false)
+    }
+
     /// Drops a piece.
     pub(super) fn forget(&self, name: &str, range: Range) {
         let _ = std::fs::remove_file(self.0.path(name, range));
+    }
+}
+
+impl super::Storage {
+    /// Whether pieces can be kept.
+    pub(crate) fn has_cache(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// The piece of an object that the cache has, without asking the storage: the whole object, or a range as offset and length.
+    pub(crate) fn cached_piece(&self, name: &str, range: Option<(u64, u64)>, length_max: u64) -> Option<Vec<u8>> {
+        let cache = self.cache.as_ref().filter(|_| super::name::is_name(name))?;
+        let bytes = cache.get(name, range, length_max, &self.shared.options.environment)?;
+        super::Meters::add(&self.shared.meters.cache_hits, 1);
+        Some(bytes)
+    }
+
+    /// Keeps a piece of an object that is at hand, so that it need not be fetched.
+    pub(crate) fn keep_piece(&self, name: &str, range: Option<(u64, u64)>, bytes: &[u8]) {
+        if let Some(cache) = self.cache.as_ref().filter(|_| super::name::is_name(name)) {
+            cache.put(name, range, bytes, &self.shared.options.environment);
+        }
     }
 }
 
@@ -127,9 +181,7 @@ fn write(path: &Path, bytes: &[u8], environment: &Environment) -> io::Result<()>
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}{TEMPORARY_SUFFIX}", encode_hex(&environment.random::<8>())));
     let temporary = PathBuf::from(temporary);
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
+    make_directory(path)?;
     let fill = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
@@ -137,6 +189,12 @@ fn write(path: &Path, bytes: &[u8], environment: &Environment) -> io::Result<()>
         std::fs::rename(&temporary, path)
     };
     fill().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+}
+
+/// Makes the directory that a file is to lie in.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Sets the time of last use to the environment's present.

@@ -29,6 +29,7 @@ use crate::limits::{ENTRY_PACKS_MAX, WARNINGS_MAX};
 use crate::pack::reader::OpenPack;
 use crate::progress::{Progress, Stage, Warning};
 use crate::repository::load::Loader;
+use crate::repository::news::Others;
 use crate::repository::save::Saver;
 use crate::repository::{Repository, Snapshot};
 use crate::source::{Source, SourceKind};
@@ -56,6 +57,7 @@ impl Repository {
         options.check()?;
         let started = self.environment().now();
         let requests_before = self.storage.counts().requests();
+        self.refresh()?;
         let keys = self.period_keys(&options.class, started)?;
         let parent = self.choose_parent(source, options)?;
         let mut notes: Vec<Warning> = Vec::new();
@@ -63,6 +65,7 @@ impl Repository {
             self.require_writable()?;
         } else {
             notes.extend(self.take_up_chain()?);
+            self.enrol_writer()?;
             if !options.is_alone {
                 self.void_missing_packs(keys.domain())?;
             }
@@ -78,19 +81,25 @@ impl Repository {
             class: options.class.clone(),
             counts: outcome.counts,
             requests: 0,
+            surplus_bytes: 0,
             warnings: outcome.warnings,
             notes,
         };
         report.notes.extend(outcome.notes);
         if !options.dry_run {
-            let (snapshot, packs) = run.commit(source.kind(), outcome.roots, &report, &outcome.bad, &outcome.probes)?;
+            let (snapshot, packs, mut others) =
+                run.commit(source.kind(), outcome.roots, &report, &outcome.bad, &outcome.probes)?;
             report.snapshot_id = Some(snapshot.id);
+            report.surplus_bytes = others.surplus_bytes();
+            report.notes.extend(others.take_notes());
             report.counts = snapshot.manifest.counts;
             self.state.insert_snapshot(snapshot);
             self.adopt(packs);
             self.apply_voids(&outcome.bad);
+            self.absorb_commits()?;
+            others.absorb(self)?;
+            self.gather_ledger();
         }
-        self.absorb_commits();
         report.requests = self.storage.counts().requests() - requests_before;
         progress.finished(Stage::BackingUp);
         Ok(report)
@@ -216,6 +225,7 @@ impl<'a> Run<'a> {
     }
 
     fn name_packs(&mut self, packs: Vec<OpenPack>) -> Result<()> {
+        self.saver.look_at_others(self.repository, &packs);
         for part in packs.chunks(ENTRY_PACKS_MAX as usize) {
             let draft = self.checkpoint(part);
             self.repository.commit(vec![draft], false)?;
@@ -232,7 +242,7 @@ impl<'a> Run<'a> {
         report: &BackupReport,
         bad: &Voids,
         probes: &[ProbeResult],
-    ) -> Result<(Snapshot, Vec<OpenPack>)> {
+    ) -> Result<(Snapshot, Vec<OpenPack>, Others)> {
         let extensions = self.save_probes(probes)?;
         let warnings = self.save_warnings(&report.warnings)?;
         let mut packs = self.saver.flush()?;
@@ -246,6 +256,7 @@ impl<'a> Run<'a> {
             let rest = packs.split_off(ENTRY_PACKS_MAX as usize);
             self.name_packs(rest)?;
         }
+        self.saver.look_at_others(self.repository, &packs);
         self.repository.options.cancel.check()?;
         let manifest = self.manifest(kind, roots, counts, warnings);
         let draft = Draft {
@@ -254,11 +265,12 @@ impl<'a> Run<'a> {
         };
         let voids = self.repository.void_draft(bad, "found bad by a backup");
         let ids = self.repository.commit(voids.into_iter().chain([draft]).collect(), true)?;
+        self.saver.look_back_at_others(self.repository, &packs);
         let id = *ids.last().expect("every draft gets an id");
         let writer = self.repository.writer();
         self.named.extend(packs);
         self.write_segments();
-        Ok((Snapshot { id, writer, manifest, extensions }, self.named))
+        Ok((Snapshot { id, writer, manifest, extensions }, self.named, self.saver.others))
     }
 
     fn save_warnings(&mut self, warnings: &[Warning]) -> Result<Option<ChunkId>> {

@@ -154,6 +154,8 @@ pub struct BackupReport {
     pub counts: Counts,
     /// Requests to the storage.
     pub requests: u64,
+    /// Of the stored bytes, those that others had committed meanwhile; a frame's are shared out by the lengths of its chunks.
+    pub surplus_bytes: u64,
     /// What could not be read, or changed meanwhile.
     #[serde(skip)]
     pub warnings: Vec<Warning>,

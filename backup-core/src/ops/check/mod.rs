@@ -116,8 +116,17 @@ impl Repository {
     /// # Errors
     /// [`Error::Storage`], [`Error::Interrupted`]. Damage is no error: it is in the report.
     pub fn check(&mut self, options: &CheckOptions, progress: &dyn Progress) -> Result<CheckReport> {
-        let mut report = CheckReport { objects_checked: 1 + self.ledger.objects, ..CheckReport::default() };
         progress.started(Stage::Checking, None);
+        if self.remembers_ledger() {
+            // What this machine verified before says nothing of what the storage holds now.
+            self.read_ledger_anew()?;
+        }
+        let mut report = CheckReport { objects_checked: 1 + self.ledger.count_objects(), ..CheckReport::default() };
+        report.notes.extend(self.forks().iter().map(|fork| Warning {
+            kind: "forked",
+            subject: fork.object.clone().into_bytes(),
+            message: fork.what.clone(),
+        }));
         let mut findings = self.check_objects(&mut report)?;
         let mut packs_read = Vec::new();
         let mut bad = Voids::default();
@@ -202,9 +211,8 @@ impl Repository {
             self.void(bad, "found bad by a check")?;
             self.commit(vec![Draft::new("", record::encode(&body))], true)
         });
-        self.absorb_commits();
-        match recorded {
-            Ok(_) => {
+        match recorded.and_then(|_| self.absorb_commits()) {
+            Ok(()) => {
                 let now = self.environment().now();
                 self.state.packs_read.extend(packs_read.into_iter().map(|pack| (pack, now)));
             }

@@ -226,8 +226,7 @@ impl Repository {
             self.void(bad, "found bad by a restore")?;
             self.commit(vec![Draft::new("", record::encode(&body))], true)
         });
-        self.absorb_commits();
-        if let Err(error) = recorded {
+        if let Err(error) = recorded.and_then(|_| self.absorb_commits()) {
             let message = format!("the restore is not recorded in the ledger: {error}");
             report.notes.push(Warning { kind: "unrecorded", subject: Vec::new(), message });
         }

@@ -14,7 +14,7 @@ pub use push::PushReport;
 
 use crate::error::{Error, Result};
 use crate::format::tree::Entry;
-use crate::index::Index;
+use crate::index::{Index, Voids};
 use crate::pack::reader::PackPlace;
 use crate::repository::load::Loader;
 use crate::repository::names::Place;
@@ -103,9 +103,8 @@ impl Repository {
         let mut index = Index::default();
         let added = self.entry_of(snapshot).map(|entry| &entry.header.packs_added);
         let places = added.into_iter().flatten().filter_map(|pack| self.state.packs.get(&pack.pack));
-        for place in places {
-            index.add(self.open_table(place)?);
-        }
+        let packs: Vec<_> = places.map(|place| self.open_table(place)).collect::<Result<_>>()?;
+        index.extend(packs, true, &Voids::default());
         Ok(index)
     }
 

@@ -72,10 +72,9 @@ impl Repository {
         if !self.is_known(&input, &mut report)? {
             report.notes.extend(self.take_up_chain()?);
             // An entry of a push that was cut off may have been sent just now.
-            let is_sent = self.absorb_commits() && {
-                self.refresh()?;
-                self.is_known(&input, &mut report)?
-            };
+            let snapshots = self.snapshots().len();
+            self.absorb_commits()?;
+            let is_sent = self.snapshots().len() > snapshots && self.is_known(&input, &mut report)?;
             if !is_sent {
                 self.store_wal(&input, options, progress, &mut report)?;
             }

@@ -68,8 +68,12 @@ impl Made {
         let name = ObjectName::Ledger(WRITER, 0, EntryId(hash(&object))).to_string();
         self.storage.write(&name, object).unwrap();
         let workers = Workers::new(Some(1));
-        let ledger = read::load(&self.storage, &workers, self.keyring.repository(), &self.keyring.admin_key()).unwrap();
-        State::fold(&ledger, &self.keyring, &workers)
+        let admin_key = self.keyring.admin_key();
+        let rights = read::Rights { admin_key: &admin_key, keyring: None };
+        let ledger = read::load(&self.storage, &workers, self.keyring.repository(), rights).unwrap();
+        let mut state = State::fold(&ledger, &self.keyring, &workers);
+        state.problems.splice(..0, ledger.problems);
+        state
     }
 }
 
