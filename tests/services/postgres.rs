@@ -46,6 +46,11 @@ impl<'a> Postgres<'a> {
         self.place.shell(&script, &[]).expect(0);
     }
 
+    /// Takes lines out that a recovery put into its automatic configuration, which outranks the other.
+    pub(crate) fn forget(&self, setting: &str) {
+        self.place.shell(&format!("sed -i '/{setting}/d' {}/postgresql.auto.conf", self.data), &[]).expect(0);
+    }
+
     /// Starts it, and waits until it takes what changes data: until a recovery is over.
     pub(crate) fn start(&mut self) {
         let answers = || self.try_sql("select pg_is_in_recovery()").stdout == "f\n";

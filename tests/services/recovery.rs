@@ -22,6 +22,7 @@ fn history<'a>(place: &'a Place) -> (Postgres<'a>, String, String) {
     insert(&cluster, 20_001, 60_000);
     cluster.sql("delete from letters where id % 7 = 0");
     let (moment, rows) = (cluster.sql(NOW), cluster.sql(ROWS));
+    cluster.sql("select pg_create_restore_point('before the mistake')");
     insert(&cluster, 60_001, 61_000);
     cluster.sql("update letters set content = 'overwritten' where id < 100");
     place.shell(&recipe("pg-base"), &[]).expect(0);
@@ -48,8 +49,40 @@ fn a_server_is_recovered_to_the_moment_between_two_backups() {
     let listed = place.holdfast("snapshots").expect(0).stdout;
     assert_eq!(listed.lines().count(), 4, "{listed}");
     assert!(listed.contains("WAL files of PostgreSQL"), "{listed}");
+    goes_on_archiving(&mut recovered);
     place.holdfast("check --read-data").expect(0);
     place.holdfast("ledger verify").expect(0);
+}
+
+/// Takes the line out that keeps a trial from the archive.
+fn goes_on_archiving(recovered: &mut Postgres<'_>) {
+    recovered.stop();
+    recovered.forget("archive_mode");
+    recovered.start();
+    recovered.sql("insert into letters values (-1, 'on a timeline of its own')");
+    let segment = recovered.switch();
+    assert!(segment.starts_with("00000002"), "{segment}");
+    wait_until("the new timeline is archived", || recovered.has_archived(&segment));
+}
+
+#[test]
+fn other_targets_than_a_time_do_as_well() {
+    let Some(place) = Place::with(&PROGRAMS) else { return };
+    let (mut cluster, moment, rows) = history(&place);
+    cluster.stop();
+    let recover = |new: &str, target: &str| {
+        place.shell(&recipe("pg-recover"), &[("MOMENT", &moment), ("NEW", new)]).expect(0);
+        let mut recovered = Postgres::existing(&place, new);
+        recovered.forget("recovery_target_time");
+        recovered.configure(target);
+        recovered.start();
+        recovered
+    };
+    let named = recover("named", "recovery_target_name = 'before the mistake'");
+    assert_eq!(named.sql(ROWS), rows);
+    drop(named);
+    let whole = recover("whole", "");
+    assert_eq!(whole.sql("select to_regclass('letters') is null"), "t");
 }
 
 /// Takes the repository away once, before the third file is asked for.
@@ -68,15 +101,14 @@ fn a_recovery_that_loses_its_storage_gives_up_instead_of_ending_early() {
     place.shell(&recipe("pg-recover"), &[("MOMENT", &moment), ("NEW", "recovered")]).expect(0);
     place.write("bin/losing", LOSING);
     // Without a target PostgreSQL would go on with whatever it has once a file seems not to exist.
-    let lose = "sed -i 's/holdfast wal/losing; holdfast wal/; /recovery_target_time/d' recovered/postgresql.auto.conf";
-    place.shell(lose, &[]).expect(0);
     let mut recovered = Postgres::existing(&place, "recovered");
+    recovered.forget("recovery_target_time");
+    place.shell("sed -i 's/holdfast wal/losing; holdfast wal/' recovered/postgresql.auto.conf", &[]).expect(0);
     let log = recovered.start_in_vain();
     assert!(log.contains("restored log file") && log.contains("no repository"), "{log}");
     assert!(!log.contains("archive recovery complete"), "{log}");
     place.shell("mv ../away ../repo", &[]).expect(0);
-    let target = moment.replace('Z', "+00");
-    place.shell(&format!("echo \"recovery_target_time = '{target}'\" >>recovered/postgresql.auto.conf"), &[]).expect(0);
+    recovered.configure(&format!("recovery_target_time = '{}'", moment.replace('Z', "+00")));
     recovered.start();
     assert_eq!(recovered.sql(ROWS), rows);
 }
