@@ -8,8 +8,8 @@ mod kit;
 
 mod cache;
 mod checkpoint;
-mod databases;
 mod clones;
+mod databases;
 mod incremental;
 mod keys;
 mod large;

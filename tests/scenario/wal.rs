@@ -85,9 +85,9 @@ fn a_push_and_a_fetch_cost_the_same_however_many_files_there_are() {
         push(&mut repository, &files.write(&segment(number), &noise(number, 2_000))).unwrap();
     }
     drop(repository);
-    // The cache gets to know the ledger once.
+    // The cache gets to know the ledger once, and every sixteenth push gathers the entries of those before.
     costs(&world, &files, &cache, &state, 300);
-    let many = costs(&world, &files, &cache, &state, 301);
+    let many = [301, 302].map(|number| costs(&world, &files, &cache, &state, number)).into_iter().min().unwrap();
     assert_eq!(few, many);
     let [[reads, writes, lists], [fetch_reads, fetch_writes, _]] = many;
     assert!(reads <= 4 && writes == 2 && lists <= 3, "{many:?}");

@@ -57,7 +57,9 @@ impl Repository {
         options.check()?;
         let started = self.environment().now();
         let requests_before = self.storage.counts().requests();
-        self.refresh()?;
+        if !options.is_alone {
+            self.refresh()?;
+        }
         let keys = self.period_keys(&options.class, started)?;
         let parent = self.choose_parent(source, options)?;
         let mut notes: Vec<Warning> = Vec::new();

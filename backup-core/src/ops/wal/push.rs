@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use super::{WalOptions, describe};
 use crate::error::{Error, Result};
-use crate::format::name::ObjectName;
 use crate::id::EntryId;
 use crate::ops::backup::BackupOptions;
 use crate::ops::dump::write_content;
@@ -143,23 +142,12 @@ impl Repository {
         report.source_bytes = made.counts.source_bytes;
         report.stored_bytes = made.counts.stored_bytes;
         report.notes.extend(made.notes);
-        if self.others_committed()? {
-            self.refresh()?;
+        // Whoever commits last of two sees the other: a look before the commit would miss one that comes between.
+        self.refresh()?;
+        if self.wal_versions(&report.file).len() > 1 {
             self.forbid_other_versions(&report.file, input)?;
         }
         Ok(())
-    }
-
-    /// Whether the storage lists entries of other writers that came after the ledger was read. Costs one list.
-    fn others_committed(&self) -> Result<bool> {
-        let own = self.writer();
-        let is_new = |name: &str| match ObjectName::parse(name) {
-            Some(ObjectName::Ledger(writer, first, _)) if writer != own => {
-                self.ledger.heads.get(&writer).is_none_or(|head| first > head.sequence)
-            }
-            _ => false,
-        };
-        Ok(self.storage.list("ledger/")?.iter().any(|info| is_new(&info.name)))
     }
 
     /// Fails if any version of a file that can be read has other bytes.
