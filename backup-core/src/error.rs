@@ -83,7 +83,7 @@ pub enum Error {
         available_bytes: u64,
     },
     /// The storage failed, after `attempts` attempts.
-    #[error("cannot {action} {object} after {attempts} attempts")]
+    #[error("cannot {action} {object}{tried}", tried = tried(.attempts, .seconds))]
     Storage {
         /// What was tried, as a verb.
         action: &'static str,
@@ -91,6 +91,8 @@ pub enum Error {
         object: String,
         /// How often it was tried.
         attempts: u32,
+        /// For how many seconds.
+        seconds: u64,
         /// The storage's answer.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -171,6 +173,14 @@ pub enum Error {
     /// The caller cancelled; nothing half-done is visible.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// Says how often and how long something was tried, where it was more than once.
+fn tried(attempts: &u32, seconds: &u64) -> String {
+    match attempts {
+        0 | 1 => String::new(),
+        _ => format!(", tried {attempts} times in {seconds} s"),
+    }
 }
 
 /// What this library's verbs return.

@@ -7,7 +7,7 @@ use crate::lexer::{code_only, find_words, line, without_tests};
 use crate::tree::File;
 
 /// Top-level modules that may name a crate. `lib` is `lib.rs`; no module at all means that every one may.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 22] = [
     ("argon2", &["crypto"]),
     ("bincode", &["codec"]),
     ("blake3", &["crypto"]),
@@ -20,6 +20,7 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("jiff", &["time"]),
     // Embedders hand over an `opendal::Operator` and need the very version that the library was built with.
     ("opendal", &["storage", "lib"]),
+    ("opendal_http_transport_reqwest", &["storage"]),
     ("rayon", &["pipeline"]),
     ("rusqlite", &["sqlite"]),
     // The system's calls have no other face: host and user, the walk, metadata on restore, and syncing of local storage.

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::ObjectInfo;
-use super::name::{TEMPORARY_SUFFIX, is_name};
+use super::name::{is_name, is_temporary, temporary_name};
 use crate::environment::Environment;
-use crate::id::encode_hex;
 use crate::time::Time;
 
 /// Deepest nesting of directories that is listed: links in a circle must end somewhere.
@@ -113,7 +112,7 @@ impl Local {
     pub(super) fn remove_stale_temporaries(&self, now: Time) -> io::Result<u64> {
         let mut stale = Vec::new();
         self.walk("", DEPTH_MAX, &mut |name, metadata| {
-            if is_temporary(&name) && now.seconds.saturating_sub(metadata.mtime()) > TEMPORARY_SECONDS_MAX {
+            if is_stale(&name, modified(metadata), now) {
                 stale.push(name);
             }
             Ok(())
@@ -122,6 +121,18 @@ impl Local {
             self.delete(name)?;
         }
         Ok(stale.len() as u64)
+    }
+
+    /// Removes directories that are empty, deepest first.
+    pub(super) fn remove_directories(&self, directories: &[String]) -> io::Result<()> {
+        self.durable().clear();
+        for directory in directories {
+            match std::fs::remove_dir(self.path(directory)) {
+                Err(error) if is_absence(&error) || error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -142,7 +153,7 @@ impl Local {
             File::open(&path)?.sync_all()?;
             return sync_directory(directory);
         }
-        let temporary = directory.join(self.temporary_name(&path));
+        let temporary = self.path(&temporary_name(name, &self.environment));
         let written = write_synced(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &path));
         if written.is_err() {
             // The error is told; that the rest of the file stays until it is stale is not worth another one.
@@ -150,11 +161,6 @@ impl Local {
         }
         written?;
         sync_directory(directory)
-    }
-
-    fn temporary_name(&self, path: &Path) -> String {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{name}.{}{TEMPORARY_SUFFIX}", encode_hex(&self.environment.random::<8>()))
     }
 
     /// Makes a directory with its parents, each durable in its own parent. One thread at a time, so that no other relies on what is not synced yet.
@@ -232,14 +238,18 @@ pub(super) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), Interrupted | ResourceBusy | StaleNetworkFileHandle | TimedOut | WouldBlock)
 }
 
-fn info(name: String, metadata: &Metadata) -> ObjectInfo {
-    let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
-    ObjectInfo { name, length_bytes: metadata.len(), modified: Some(Time::new(metadata.mtime(), nanoseconds)) }
+/// Whether a temporary file belongs to nobody any more. One whose age is not known is left alone.
+pub(super) fn is_stale(name: &str, modified: Option<Time>, now: Time) -> bool {
+    let is_old = |modified: Time| now.seconds.saturating_sub(modified.seconds) > TEMPORARY_SECONDS_MAX;
+    is_temporary(name) && modified.is_some_and(is_old)
 }
 
-fn is_temporary(name: &str) -> bool {
-    let random = name.strip_suffix(TEMPORARY_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, random)| random);
-    random.is_some_and(|random| crate::id::decode_hex(random, &mut [0; 8]))
+fn info(name: String, metadata: &Metadata) -> ObjectInfo {
+    ObjectInfo { name, length_bytes: metadata.len(), modified: modified(metadata) }
+}
+
+fn modified(metadata: &Metadata) -> Option<Time> {
+    Some(Time::new(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)))
 }
 
 fn is_equal(path: &Path, bytes: &[u8]) -> io::Result<bool> {

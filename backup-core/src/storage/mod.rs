@@ -5,18 +5,24 @@
 //!
 //! - A directory (an operator of the scheme `fs`) is served by our own I/O, because OpenDAL's does not sync directories. Layers put on such an operator
 //!   are not consulted.
-//! - Everything else goes through the operator, with retries of what is temporary.
+//! - Everything else goes through the operator, with retries of what is temporary, and writes that readers see whole or not at all.
 //! - All calls block. An async program makes them within `tokio::task::spawn_blocking`.
+
+pub mod conformance;
 
 mod cache;
 mod counts;
 mod gate;
+mod home;
 mod local;
 mod name;
 mod options;
 mod remote;
 mod request;
+mod retry;
+mod service;
 mod uri;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +31,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use cache::Cache;
 pub use counts::Counts;
@@ -33,6 +40,8 @@ pub use options::StorageOptions;
 use counts::{Meters, Verb};
 use local::{Found, Local};
 use remote::{Call, Remote};
+use retry::Persistence;
+use service::Service;
 use uri::{Failure, Place, Redactor};
 
 use crate::error::{Error, Result};
@@ -67,7 +76,7 @@ struct Shared {
 
 enum Backend {
     Local(Local),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Storage {
@@ -85,18 +94,18 @@ impl Storage {
             let source = Box::new(Failure("the service cannot read, list and look up".to_owned()));
             return Err(Error::StorageUri { uri: display, source });
         }
-        Ok(Self::remote(operator, display, Redactor::default(), options))
+        Ok(Self::remote(Service::of(operator), display, Redactor::default(), options))
     }
 
-    /// Takes a path, relative or absolute, or a URI that `opendal::Operator::from_uri` knows: `/srv/backup`, `fs:///srv/backup`, `memory://`. Nothing is
-    /// created or asked.
+    /// Takes a path, relative or absolute, or a URI: `/srv/backup`, `fs:///srv/backup`, `memory://`, and `s3`, `azblob`, `gcs`, `webdav` and `sftp` where the
+    /// cargo feature of that name is on; `docs/storage.md` says what may stand in them. Nothing is created or asked.
     ///
     /// # Errors
     /// [`Error::StorageUri`] for what means no storage, such as an unknown scheme.
     pub fn from_uri(uri: &str, options: StorageOptions) -> Result<Self> {
         match uri::parse(uri)? {
             Place::Local(root) => Ok(Self::local(root, options)),
-            Place::Remote { operator, display, redactor } => Ok(Self::remote(operator, display, redactor, options)),
+            Place::Remote { service, display, redactor } => Ok(Self::remote(*service, display, redactor, options)),
         }
     }
 
@@ -235,28 +244,45 @@ impl Storage {
         }
     }
 
-    /// Removes temporary files older than a day, which writers that died left in local storage; says how many.
+    /// Removes temporary files older than a day, which writers that died left in a directory, or behind WebDAV or SFTP; says how many.
     ///
     /// # Errors
     /// [`Error::Storage`].
     pub fn remove_stale_temporaries(&self, now: Time) -> Result<u64> {
         match &self.shared.backend {
             Backend::Local(local) => self.try_local(Verb::Delete, "", || local.remove_stale_temporaries(now)),
-            Backend::Remote(_) => Ok(0),
+            Backend::Remote(remote) => remote.remove_stale_temporaries(self.call(Verb::Delete, ""), now),
         }
     }
 }
 
 impl Storage {
+    /// Removes directories below the root that are empty, deepest first; objects have none on most services.
+    fn remove_directories(&self, directories: &[String]) -> Result<()> {
+        match &self.shared.backend {
+            Backend::Local(local) => self.try_local(Verb::Delete, "", || local.remove_directories(directories)),
+            Backend::Remote(remote) => remote.remove_directories(self.call(Verb::Delete, ""), directories),
+        }
+    }
+
+    /// Whether the storage ever answered anything.
+    fn has_answered(&self) -> bool {
+        match &self.shared.backend {
+            Backend::Local(_) => true,
+            Backend::Remote(remote) => remote.has_answered(),
+        }
+    }
+
     fn local(root: PathBuf, options: StorageOptions) -> Self {
         let display = crate::words::printable(root.as_os_str().as_encoded_bytes());
         let backend = Backend::Local(Local::new(root, options.environment.clone()));
         Self::over(backend, display, options, Arc::default())
     }
 
-    fn remote(operator: opendal::Operator, display: String, redactor: Redactor, options: StorageOptions) -> Self {
+    fn remote(service: Service, display: String, redactor: Redactor, options: StorageOptions) -> Self {
         let meters = Arc::default();
-        let backend = Backend::Remote(Remote::new(operator, redactor, options.clone(), Arc::clone(&meters)));
+        let persistence = Persistence::new(options.clone(), Arc::clone(&meters), redactor);
+        let backend = Backend::Remote(Box::new(Remote::new(service, persistence)));
         Self::over(backend, display, options, meters)
     }
 
@@ -270,26 +296,24 @@ impl Storage {
 
     /// Makes a call on a directory, again where what failed is transient: network file systems are directories, too.
     fn try_local<T>(&self, verb: Verb, name: &str, call: impl Fn() -> io::Result<T>) -> Result<T> {
+        let (options, start) = (&self.shared.options, Instant::now());
         let mut attempt = 1;
         loop {
             self.cancel.check()?;
             self.shared.meters.request(verb, attempt);
-            match call() {
+            let error = match call() {
                 Ok(value) => return Ok(value),
                 Err(error) if verb == Verb::Read && local::is_absence(&error) => {
                     return Err(Error::Missing { object: name.to_owned() });
                 }
-                Err(error) if !local::is_transient(&error) || attempt >= self.shared.options.attempts => {
-                    let object = if name.is_empty() { "/" } else { name }.to_owned();
-                    return Err(Error::Storage {
-                        action: verb.name(),
-                        object,
-                        attempts: attempt,
-                        source: error.into(),
-                    });
-                }
-                Err(_) => std::thread::sleep(self.shared.options.pause(attempt)),
+                Err(error) => error,
+            };
+            let (pause, elapsed) = (options.pause(attempt), start.elapsed());
+            let is_over = attempt >= options.attempts || elapsed + pause > options.deadline();
+            if !local::is_transient(&error) || is_over {
+                return Err(storage_error(verb, name, (attempt, elapsed), error));
             }
+            std::thread::sleep(pause);
             attempt += 1;
         }
     }
@@ -322,6 +346,17 @@ impl Storage {
         cache.put(name, range, &bytes, environment);
         Ok(bytes)
     }
+}
+
+/// Makes the error of a call that failed for good, after so many attempts in so long a time.
+fn storage_error(
+    verb: Verb,
+    name: &str,
+    (attempts, elapsed): (u32, Duration),
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    let object = if name.is_empty() { "/" } else { name }.to_owned();
+    Error::Storage { action: verb.name(), object, attempts, seconds: elapsed.as_secs(), source: source.into() }
 }
 
 impl fmt::Debug for Storage {

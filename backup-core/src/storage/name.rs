@@ -1,10 +1,23 @@
 //! Which names objects may have: ASCII components with `/` between them, none of which can lead out of the storage.
 
+use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::id::{decode_hex, encode_hex};
 use crate::words::printable;
 
-/// The end of names under which local storage writes what is not complete yet.
+/// The end of names under which what is not complete yet is written.
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Draws a temporary name beside `name`, which may be a path.
+pub(super) fn temporary_name(name: &str, environment: &Environment) -> String {
+    format!("{name}.{}{TEMPORARY_SUFFIX}", encode_hex(&environment.random::<8>()))
+}
+
+/// Whether a name is one that [`temporary_name`] drew.
+pub(super) fn is_temporary(name: &str) -> bool {
+    let random = name.strip_suffix(TEMPORARY_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, random)| random);
+    random.is_some_and(|random| decode_hex(random, &mut [0; 8]))
+}
 
 /// Whether `name` can be that of an object.
 pub(super) fn is_name(name: &str) -> bool {

@@ -1,22 +1,52 @@
 //! What a caller may say about how storage is used. Nothing here changes what is stored.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::environment::Environment;
+
+/// Says something to whoever waits, while a call goes on.
+#[derive(Clone)]
+pub(super) struct Notify(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Notify {
+    pub(super) fn say(&self, text: &str) {
+        (self.0)(text);
+    }
+}
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notify")
+    }
+}
 
 /// How persistently and how widely requests are sent.
 #[derive(Clone, Debug)]
 pub struct StorageOptions {
     pub(super) attempts: u32,
     pub(super) deadline_seconds: u64,
+    pub(super) silence_seconds: u64,
     pub(super) concurrency: usize,
     pub(super) pause_ms: u64,
+    pub(super) part_bytes: u64,
+    pub(super) notify: Option<Notify>,
     pub(super) environment: Environment,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { attempts: 6, deadline_seconds: 90, concurrency: 8, pause_ms: 200, environment: Environment::default() }
+        Self {
+            attempts: u32::MAX,
+            deadline_seconds: 300,
+            silence_seconds: 60,
+            concurrency: 8,
+            pause_ms: 200,
+            part_bytes: 16 << 20,
+            notify: None,
+            environment: Environment::default(),
+        }
     }
 }
 
@@ -26,17 +56,25 @@ impl StorageOptions {
         Self::default()
     }
 
-    /// How often a request is sent before it counts as failed. Default: 6; at least 1.
+    /// How often a request is sent before it counts as failed. Default: without limit, as the deadline ends it; at least 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// After how many seconds nothing is tried again, and how long storage may be silent within one attempt. Default: 90; at least 1.
+    /// After how many seconds without success a request is not sent again. Storage that has not answered yet, of which it is not known whether it is there at
+    /// all, gets 10 seconds at most. Default: 300; at least 1.
     #[must_use]
     pub fn deadline_seconds(mut self, seconds: u64) -> Self {
         self.deadline_seconds = seconds.max(1);
+        self
+    }
+
+    /// How many seconds storage may be silent before an attempt counts as failed. Default: 60; at least 1.
+    #[must_use]
+    pub fn silence_seconds(mut self, seconds: u64) -> Self {
+        self.silence_seconds = seconds.max(1);
         self
     }
 
@@ -47,10 +85,26 @@ impl StorageOptions {
         self
     }
 
-    /// The pause before the second attempt, in milliseconds; it doubles with each further one, up to 10 seconds. Default: 200.
+    /// The pause before the second attempt, in milliseconds; it doubles with each further one, up to 10 seconds. Where the storage asks for a longer one, that is
+    /// kept, up to a minute. Default: 200.
     #[must_use]
     pub fn pause_ms(mut self, milliseconds: u64) -> Self {
         self.pause_ms = milliseconds;
+        self
+    }
+
+    /// Objects longer than this many bytes are sent in parts of this length, where the service knows parts (S3, Azure Blob, GCS). Default: 16 MiB; what is less than
+    /// 5 MiB, the least that S3 takes, counts as 5 MiB.
+    #[must_use]
+    pub fn part_bytes(mut self, bytes: u64) -> Self {
+        self.part_bytes = bytes.max(5 << 20);
+        self
+    }
+
+    /// Is told, in one line without secrets, when storage has not answered for some seconds and is tried on, and when it answers again. Default: nobody.
+    #[must_use]
+    pub fn on_trouble(mut self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.notify = Some(Notify(Arc::new(say)));
         self
     }
 
@@ -61,8 +115,14 @@ impl StorageOptions {
         self
     }
 
+    /// How long a request may go on without success.
     pub(super) fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline_seconds)
+    }
+
+    /// How long storage may be silent.
+    pub(super) fn silence(&self) -> Duration {
+        Duration::from_secs(self.silence_seconds)
     }
 
     /// The pause after the `attempt`-th failure (from 1): exponential, and random in its upper half, so that many clients do not come back at once.

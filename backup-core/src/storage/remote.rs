@@ -4,23 +4,28 @@
 //! needs nor disturbs theirs. Such a wait blocks, so an async program calls this library within `tokio::task::spawn_blocking`.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use opendal::{Buffer, Operator};
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::ObjectInfo;
-use super::counts::{Meters, Verb};
+use super::counts::Verb;
 use super::gate::{CANCEL_POLL, Gate};
-use super::local::Found;
-use super::options::StorageOptions;
-use super::request;
-use super::uri::{Failure, Redactor};
+use super::home::Home;
+use super::local::{Found, is_stale};
+use super::name::temporary_name;
+use super::retry::{Exhausted, Persistence};
+use super::service::Service;
+use super::write::{Way, write};
+use super::{ObjectInfo, request, storage_error};
 use crate::error::{Error, Result};
 use crate::progress::Cancel;
+use crate::time::Time;
+
+/// What is written through the operator for data, where there is one.
+const DATA_PREFIX: &str = "packs/";
 
 /// What a call concerns.
 #[derive(Clone, Copy)]
@@ -33,19 +38,31 @@ pub(super) struct Call<'a> {
 /// A service behind an operator.
 pub(super) struct Remote {
     operator: Operator,
-    redactor: Redactor,
+    /// Declared behind the operator, so that it outlives it.
+    home: Home,
+    data: Option<Operator>,
+    part_bytes: Option<usize>,
+    /// Whether objects come under a temporary name first.
+    renames: bool,
     gate: Gate,
-    options: StorageOptions,
-    meters: Arc<Meters>,
+    persistence: Arc<Persistence>,
 }
 
 impl Remote {
-    pub(super) fn new(operator: Operator, redactor: Redactor, options: StorageOptions, meters: Arc<Meters>) -> Self {
-        Self { operator, redactor, gate: Gate::new(options.concurrency), options, meters }
+    pub(super) fn new(service: Service, persistence: Persistence) -> Self {
+        let capability = service.operator.info().capability();
+        // What can rename is a file system elsewhere, where a file that is being written can be seen.
+        let renames = capability.rename;
+        let has_parts = service.has_parts && capability.write_can_multi && !renames;
+        let part_bytes = usize::try_from(persistence.options.part_bytes).ok().filter(|_| has_parts);
+        let gate = Gate::new(persistence.options.concurrency);
+        let (operator, data) = (service.operator, service.data);
+        let home = Home::of(operator.info().scheme());
+        Self { operator, home, data, part_bytes, renames, gate, persistence: Arc::new(persistence) }
     }
 
     pub(super) fn read(&self, call: Call<'_>, length_max: u64) -> Result<Found> {
-        let (name, silence) = (call.name.to_owned(), self.options.deadline());
+        let (name, silence) = (call.name.to_owned(), self.silence());
         self.run(call, move |operator| request::read(operator, name.clone(), length_max, silence))
     }
 
@@ -54,11 +71,11 @@ impl Remote {
             return Ok(Found::Bytes(Vec::new()));
         }
         let Some(end) = offset.checked_add(length) else { return Ok(Found::TooShort) };
-        let (name, silence) = (call.name.to_owned(), self.options.deadline());
+        let (name, silence) = (call.name.to_owned(), self.silence());
         let range = (offset, length);
         let result = self.run(call, move |operator| request::read_range(operator, name.clone(), range, silence));
         // Services differ in what they say beyond the end of an object: its length decides.
-        if let Err(Error::Storage { .. }) = result
+        if let Err(Error::Storage { attempts: 1, .. }) = result
             && let Ok(Some(info)) = self.stat(Call { verb: Verb::Stat, ..call })
             && info.length_bytes < end
         {
@@ -68,23 +85,30 @@ impl Remote {
     }
 
     pub(super) fn write(&self, call: Call<'_>, bytes: Vec<u8>) -> Result<()> {
-        let (name, silence, bytes) = (call.name.to_owned(), self.options.deadline(), Buffer::from(bytes));
-        self.run(call, move |operator| request::write(operator, name.clone(), bytes.clone(), silence))
+        let (name, silence, bytes) = (call.name.to_owned(), self.silence(), Buffer::from(bytes));
+        let (part_bytes, renames) = (self.part_bytes, self.renames);
+        let environment = self.persistence.options.environment.clone();
+        let data = self.data.clone().filter(|_| name.starts_with(DATA_PREFIX));
+        self.run(call, move |operator| {
+            let temporary = renames.then(|| temporary_name(&name, &environment));
+            let operator = data.clone().unwrap_or(operator);
+            write(Way { operator, name: name.clone(), part_bytes, temporary, silence }, bytes.clone())
+        })
     }
 
     pub(super) fn stat(&self, call: Call<'_>) -> Result<Option<ObjectInfo>> {
-        let (name, silence) = (call.name.to_owned(), self.options.deadline());
+        let (name, silence) = (call.name.to_owned(), self.silence());
         self.run(call, move |operator| request::stat(operator, name.clone(), silence))
     }
 
     pub(super) fn delete(&self, call: Call<'_>) -> Result<()> {
-        let (name, silence) = (call.name.to_owned(), self.options.deadline());
+        let (name, silence) = (call.name.to_owned(), self.silence());
         self.run(call, move |operator| request::delete(operator, name.clone(), silence))
     }
 
     /// Lists files in no order. Where the service's listing has no lengths, each object is asked for its own.
     pub(super) fn list(&self, call: Call<'_>) -> Result<Vec<ObjectInfo>> {
-        let (prefix, silence) = (call.name.to_owned(), self.options.deadline());
+        let (prefix, silence) = (call.name.to_owned(), self.silence());
         let found = self.run(call, move |operator| request::list(operator, prefix.clone(), silence))?;
         let (mut told, mut untold) = (Vec::with_capacity(found.len()), Vec::new());
         for (info, is_told) in found {
@@ -98,28 +122,59 @@ impl Remote {
 
     fn stat_all(&self, call: Call<'_>, names: Vec<String>) -> Result<Vec<ObjectInfo>> {
         let _pass = self.gate.enter(call.cancel)?;
-        let (operator, options, meters) = (self.operator.clone(), self.options.clone(), Arc::clone(&self.meters));
+        let (operator, persistence, silence) = (self.operator.clone(), Arc::clone(&self.persistence), self.silence());
         self.wait(call, async move {
             let mut found = Vec::with_capacity(names.len());
             let mut names = names.into_iter();
             let mut under_way = JoinSet::new();
             loop {
-                while under_way.len() < options.concurrency
+                while under_way.len() < persistence.options.concurrency
                     && let Some(name) = names.next()
                 {
-                    let (operator, options, meters) = (operator.clone(), options.clone(), Arc::clone(&meters));
+                    let (operator, persistence) = (operator.clone(), Arc::clone(&persistence));
                     under_way.spawn(async move {
-                        let make = |operator| request::stat(operator, name.clone(), options.deadline());
-                        persist(Verb::Stat, &operator, &options, &meters, make).await
+                        let make = || request::stat(operator.clone(), name.clone(), silence);
+                        persistence.repeat(Verb::Stat, make).await
                     });
                 }
                 match under_way.join_next().await {
                     Some(Ok(info)) => found.extend(info?),
-                    Some(Err(_died)) => return Err((1, died())),
+                    Some(Err(_died)) => return Err(Exhausted::died()),
                     None => return Ok(found),
                 }
             }
         })
+    }
+
+    /// Removes what writers that died left under temporary names.
+    pub(super) fn remove_stale_temporaries(&self, call: Call<'_>, now: Time) -> Result<u64> {
+        if !self.renames {
+            return Ok(0);
+        }
+        let found = self.list(Call { verb: Verb::List, ..call })?;
+        let stale: Vec<_> = found.iter().filter(|info| is_stale(&info.name, info.modified, now)).collect();
+        for info in &stale {
+            self.delete(Call { name: &info.name, ..call })?;
+        }
+        Ok(stale.len() as u64)
+    }
+
+    /// Removes directories that nothing is in any more, deepest first; where the service has none, there is nothing to do.
+    pub(super) fn remove_directories(&self, call: Call<'_>, directories: &[String]) -> Result<()> {
+        let has_directories = self.operator.info().capability().create_dir;
+        for directory in directories.iter().filter(|_| has_directories) {
+            let name = format!("{directory}/");
+            self.delete(Call { name: &name, ..call })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.persistence.has_answered()
+    }
+
+    fn silence(&self) -> Duration {
+        self.persistence.silence()
     }
 
     /// Sends a request, again and again where that may help, and waits for the outcome.
@@ -130,9 +185,8 @@ impl Remote {
         C: Future<Output = opendal::Result<T>> + Send + 'static,
     {
         let _pass = self.gate.enter(call.cancel)?;
-        let (operator, options, meters) = (self.operator.clone(), self.options.clone(), Arc::clone(&self.meters));
-        let verb = call.verb;
-        self.wait(call, async move { persist(verb, &operator, &options, &meters, make).await })
+        let (operator, persistence, verb) = (self.operator.clone(), Arc::clone(&self.persistence), call.verb);
+        self.wait(call, async move { persistence.repeat(verb, || make(operator.clone())).await })
     }
 
     fn wait<T, C>(&self, call: Call<'_>, task: C) -> Result<T>
@@ -141,15 +195,17 @@ impl Remote {
         C: Future<Output = Result<T, Exhausted>> + Send + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let task = runtime(call)?.spawn(async move {
+        let runtime =
+            self.home.runtime().map_err(|why| storage_error(call.verb, call.name, (1, Duration::ZERO), why))?;
+        let task = runtime.spawn(async move {
             // Nobody listens any more after a cancellation.
             let _ = sender.send(task.await);
         });
         loop {
             match receiver.recv_timeout(CANCEL_POLL) {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err((attempts, error))) => return Err(self.error(call, attempts, &error)),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.error(call, 1, &died())),
+                Ok(Err(exhausted)) => return Err(self.error(call, &exhausted)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.error(call, &Exhausted::died())),
                 Err(RecvTimeoutError::Timeout) if call.cancel.is_cancelled() => {
                     task.abort();
                     return Err(Error::Interrupted);
@@ -159,61 +215,10 @@ impl Remote {
         }
     }
 
-    fn error(&self, call: Call<'_>, attempts: u32, error: &opendal::Error) -> Error {
+    fn error(&self, call: Call<'_>, Exhausted { attempts, elapsed, error }: &Exhausted) -> Error {
         if error.kind() == opendal::ErrorKind::NotFound && call.verb == Verb::Read {
             return Error::Missing { object: call.name.to_owned() };
         }
-        failed(call, attempts, self.redactor.failure(error))
+        storage_error(call.verb, call.name, (*attempts, *elapsed), self.persistence.redactor.failure(error))
     }
-}
-
-/// The last error of a request, and how often it was sent.
-type Exhausted = (u32, opendal::Error);
-
-/// Repeats a request while its errors are temporary, within the bounds of the options.
-async fn persist<T, C>(
-    verb: Verb,
-    operator: &Operator,
-    options: &StorageOptions,
-    meters: &Meters,
-    make: impl Fn(Operator) -> C,
-) -> Result<T, Exhausted>
-where
-    C: Future<Output = opendal::Result<T>>,
-{
-    // A timer of the runtime, which no change of the calendar's clock moves.
-    let deadline = Instant::now() + options.deadline();
-    let mut attempt = 1;
-    loop {
-        meters.request(verb, attempt);
-        let error = match make(operator.clone()).await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let pause = options.pause(attempt);
-        if !error.is_temporary() || attempt >= options.attempts || Instant::now() + pause > deadline {
-            return Err((attempt, error));
-        }
-        tokio::time::sleep(pause).await;
-        attempt += 1;
-    }
-}
-
-/// Makes the error of a call that failed for good.
-fn failed(call: Call<'_>, attempts: u32, source: Failure) -> Error {
-    let object = if call.name.is_empty() { "/" } else { call.name };
-    Error::Storage { action: call.verb.name(), object: object.to_owned(), attempts, source: Box::new(source) }
-}
-
-fn died() -> opendal::Error {
-    opendal::Error::new(opendal::ErrorKind::Unexpected, "the request died")
-}
-
-/// The runtime of all storages of this process. It is never dropped, for that would panic within somebody else's.
-fn runtime(call: Call<'_>) -> Result<&'static Runtime> {
-    const THREADS: usize = 2;
-    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
-    let build =
-        || Builder::new_multi_thread().worker_threads(THREADS).thread_name("holdfast-storage").enable_all().build();
-    RUNTIME.get_or_init(build).as_ref().map_err(|error| failed(call, 1, Failure(error.to_string())))
 }

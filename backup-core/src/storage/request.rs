@@ -12,13 +12,11 @@ use opendal::{Buffer, BytesRange, ErrorKind, Metadata, Operator, Result, options
 
 use super::ObjectInfo;
 use super::local::Found;
+use super::retry::WRONG_LENGTH;
 use crate::time::Time;
 
 /// What is allocated before the first byte came, at most.
 const ALLOCATION_BYTES_MAX: u64 = 16 << 20;
-
-/// The slowest line on which a write is still waited for.
-const WRITE_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 
 /// Reads a whole object of at most `length_max` bytes.
 pub(super) async fn read(operator: Operator, name: String, length_max: u64, silence: Duration) -> Result<Found> {
@@ -46,7 +44,7 @@ pub(super) async fn read_range(
     (offset, length): (u64, u64),
     silence: Duration,
 ) -> Result<Found> {
-    let (context, service) = operator.into_parts();
+    let (context, service) = operator.clone().into_parts();
     let reader = service.read(&context, &name, OpRead::default())?;
     let opened = within(silence, reader.open(BytesRange::new(offset, Some(length)))).await;
     let (reply, mut stream) = match opened {
@@ -56,21 +54,20 @@ pub(super) async fn read_range(
     // Where the service tells the length of the whole object, what is missing will not come with the next attempt.
     let is_too_short = file_length(reply.metadata()).is_some_and(|whole| whole < offset.saturating_add(length));
     let mut bytes = Vec::with_capacity(capacity(length));
-    loop {
+    while bytes.len() as u64 <= length {
         match next(&mut stream, silence).await {
-            Ok(Some(part)) if bytes.len() as u64 + part.len() as u64 <= length => append(&mut bytes, &part),
+            Ok(Some(part)) => append(&mut bytes, &part),
             Ok(None) if bytes.len() as u64 == length => return Ok(Found::Bytes(bytes)),
-            Ok(_) => return if is_too_short { Ok(Found::TooShort) } else { Err(wrong_length()) },
+            Ok(None) => break,
             Err(_) if is_too_short => return Ok(Found::TooShort),
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Writes an object whole. The bytes are shared between attempts.
-pub(super) async fn write(operator: Operator, name: String, bytes: Buffer, silence: Duration) -> Result<()> {
-    let limit = silence + Duration::from_secs(bytes.len() as u64 / WRITE_BYTES_PER_SECOND_MIN);
-    within(limit, operator.write(&name, bytes)).await.map(drop)
+    // Some services say only by sending less that the object ends before.
+    match is_too_short || is_shorter(operator, name, offset.saturating_add(length), silence).await {
+        true => Ok(Found::TooShort),
+        false => Err(wrong_length()),
+    }
 }
 
 /// Asks for the length of an object; `None` where there is none.
@@ -115,7 +112,7 @@ pub(super) async fn delete(operator: Operator, name: String, silence: Duration) 
     }
 }
 
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
     let silent = || opendal::Error::new(ErrorKind::Unexpected, "no answer in time").set_temporary();
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(silent()))
 }
@@ -123,6 +120,10 @@ async fn within<T>(limit: Duration, call: impl Future<Output = Result<T>>) -> Re
 async fn next(stream: &mut impl ReadStream, silence: Duration) -> Result<Option<Buffer>> {
     let part = within(silence, stream.read()).await?;
     Ok((!part.is_empty()).then_some(part))
+}
+
+async fn is_shorter(operator: Operator, name: String, end: u64, silence: Duration) -> bool {
+    matches!(stat(operator, name, silence).await, Ok(Some(info)) if info.length_bytes < end)
 }
 
 fn append(bytes: &mut Vec<u8>, part: &Buffer) {
@@ -136,7 +137,7 @@ fn capacity(length: u64) -> usize {
 }
 
 fn wrong_length() -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, "not as many bytes as asked for").set_temporary()
+    opendal::Error::new(ErrorKind::Unexpected, WRONG_LENGTH).set_temporary()
 }
 
 fn file_length(metadata: Option<&Metadata>) -> Option<u64> {

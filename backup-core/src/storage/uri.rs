@@ -5,18 +5,49 @@ use std::path::PathBuf;
 
 use opendal::{Operator, OperatorUri};
 
+use super::service::Service;
 use crate::error::{Error, Result};
 use crate::words::printable;
 
 /// Keys of a query whose values are no secrets.
-const PUBLIC_KEYS: [&str; 3] = ["endpoint", "region", "root"];
+const PUBLIC_KEYS: [&str; 16] = [
+    "account_name",
+    "bucket",
+    "checksum_algorithm",
+    "container",
+    "data_storage_class",
+    "default_storage_class",
+    "disable_config_load",
+    "disable_create_dir",
+    "enable_virtual_host_style",
+    "endpoint",
+    "known_hosts_strategy",
+    "profile",
+    "region",
+    "root",
+    "skip_signature",
+    "storage_class",
+];
+
+/// Variables of the environment from which services take secrets.
+const SECRET_VARIABLES: [&str; 9] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZBLOB_ACCOUNT_KEY",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_MSI_SECRET",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_BEARER_TOKEN",
+    "AZURE_STORAGE_SAS_TOKEN",
+];
 
 /// What a text for a storage means.
 pub(super) enum Place {
     /// A directory of this machine, made absolute, which need not exist.
     Local(PathBuf),
     /// Everything else.
-    Remote { operator: Operator, display: String, redactor: Redactor },
+    Remote { service: Box<Service>, display: String, redactor: Redactor },
 }
 
 /// Takes apart a path, or a URI such as [`Operator::from_uri`] takes.
@@ -40,8 +71,8 @@ pub(super) fn parse(text: &str) -> Result<Place> {
         };
     }
     let redactor = Redactor::of(&uri);
-    match Operator::from_uri(&uri) {
-        Ok(operator) => Ok(Place::Remote { operator, display, redactor }),
+    match Service::build(&uri) {
+        Ok(service) => Ok(Place::Remote { service: Box::new(service), display, redactor }),
         Err(error) => Err(fail(error, &redactor)),
     }
 }
@@ -96,8 +127,11 @@ impl Redactor {
         // Shorter values are words such as `true`, and would tear holes into every message.
         const SECRET_BYTES_MIN: usize = 6;
         let options = uri.options().iter().filter(|(key, _)| !PUBLIC_KEYS.contains(&key.as_str()));
-        let secrets = options.map(|(_, value)| value.as_str()).chain(uri.username()).chain(uri.password());
-        Self(secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN).map(str::to_owned).collect())
+        let typed = options.map(|(_, value)| value.as_str()).chain(uri.username()).chain(uri.password());
+        let decoded = uri.password().map(opendal::raw::percent_decode_path);
+        let ambient = SECRET_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
+        let secrets = typed.map(str::to_owned).chain(decoded).chain(ambient);
+        Self(secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN).collect())
     }
 
     /// Makes an error that can be shown of one that may hold signed URLs or credentials.

@@ -21,6 +21,11 @@ fn secrets_are_dropped_from_what_is_shown() {
         ("sftp://me:pa#ss@host/x", "sftp://..."),
         ("webdav://token@host/#token", "webdav://host/"),
         ("memory://", "memory://"),
+        ("s3://b/r?token=t&data_storage_class=STANDARD_IA&key=k", "s3://b/r?data_storage_class=STANDARD_IA"),
+        ("azblob://c/r?account_name=ada&account_key=x&sas_token=y", "azblob://c/r?account_name=ada"),
+        ("azblob://c?endpoint=https://a.example/c?sv=1%26sig=secret", "azblob://c?endpoint=https://a.example/c"),
+        ("gcs://b/r?credential=eyJ&service_account=x", "gcs://b/r"),
+        ("sftp://me@host:22/x?key=/home/me/id&known_hosts_strategy=add", "sftp://host:22/x?known_hosts_strategy=add"),
         ("a\u{1b}[31mb", "a\\x1b[31mb"),
     ] {
         assert_eq!(display(uri), shown);
@@ -34,6 +39,30 @@ fn unknown_schemes_and_what_names_no_place_are_refused_without_secrets() {
         assert!(matches!(error, Error::StorageUri { .. }), "{uri}");
         let all = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
         assert!(!all.contains("hunter22"), "{all}");
+    }
+}
+
+/// What was built without a service says how to get it; what has it, needs it no more.
+#[test]
+fn a_service_that_is_not_built_in_names_its_feature() {
+    for (uri, feature, is_built_in) in [
+        ("s3://bucket/r?region=x&secret_access_key=hunter22", "s3", cfg!(feature = "s3")),
+        ("azblob://container/r?account_name=ada&account_key=aHVudGVyMjI=", "azblob", cfg!(feature = "azblob")),
+        ("gcs://bucket/r", "gcs", cfg!(feature = "gcs")),
+        ("webdav://me:hunter22@host/r", "webdav", cfg!(feature = "webdav")),
+        ("sftp://me@host:22/r", "sftp", cfg!(feature = "sftp")),
+    ] {
+        match Storage::from_uri(uri, StorageOptions::new()) {
+            Ok(storage) => {
+                assert!(is_built_in, "{uri}");
+                assert!(!storage.display().contains("hunter22"), "{}", storage.display());
+            }
+            Err(error) => {
+                let text = format!("{error} {}", std::error::Error::source(&error).unwrap());
+                assert!(!is_built_in && text.contains(&format!("cargo feature `{feature}`")), "{text}");
+                assert!(!text.contains("hunter22"), "{text}");
+            }
+        }
     }
 }
 
