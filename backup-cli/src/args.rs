@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     backup, cat, check, completions, diff, dump, find, init, key, ledger, ls, man, repair, restore, snapshots, stats,
+    storage,
 };
 
 /// Keeps files for years: deduplicated, encrypted, provable.
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Ledger(ledger::Action),
     Stats(stats::Arguments),
+    /// Tries storage that is to hold a repository
+    #[command(subcommand)]
+    Storage(storage::Action),
     Cat(cat::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -121,6 +125,7 @@ impl Command {
             Command::Key(action) => action.name(),
             Command::Ledger(action) => action.name(),
             Command::Stats(_) => "stats",
+            Command::Storage(action) => action.name(),
             Command::Cat(_) => "cat",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",

@@ -79,7 +79,18 @@ impl Settings {
 
     /// The storage, which was not asked anything yet.
     pub(crate) fn storage(&self) -> Result<Storage, Failure> {
-        Ok(Storage::from_uri(&self.uri, StorageOptions::new())?)
+        self.storage_at(&self.uri)
+    }
+
+    /// Any storage, which was not asked anything yet. That it does not answer for a while is said.
+    pub(crate) fn storage_at(&self, uri: &str) -> Result<Storage, Failure> {
+        let is_quiet = self.global.quiet;
+        let options = StorageOptions::new().on_trouble(move |text| {
+            if !is_quiet {
+                say(text);
+            }
+        });
+        Ok(Storage::from_uri(uri, options)?)
     }
 
     /// Where the key comes from.
