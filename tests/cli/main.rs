@@ -8,5 +8,8 @@ mod full_disk;
 mod keys;
 mod looking;
 mod restoring;
+#[path = "../conformance/servers/mod.rs"]
+mod servers;
 mod signals;
+mod storage;
 mod world;
