@@ -7,7 +7,7 @@ use crate::lexer::{code_only, find_words, line, without_tests};
 use crate::tree::File;
 
 /// Top-level modules that may name a crate. `lib` is `lib.rs`; no module at all means that every one may.
-const OWNERS: [(&str, &[&str]); 22] = [
+const OWNERS: [(&str, &[&str]); 23] = [
     ("argon2", &["crypto"]),
     ("bincode", &["codec"]),
     ("blake3", &["crypto"]),

@@ -258,7 +258,10 @@ impl<'a> Run<'a> {
             let rest = packs.split_off(ENTRY_PACKS_MAX as usize);
             self.name_packs(rest)?;
         }
-        self.saver.look_at_others(self.repository, &packs);
+        // What stands alone holds what others have on purpose.
+        if !self.options.is_alone {
+            self.saver.look_at_others(self.repository, &packs);
+        }
         self.repository.options.cancel.check()?;
         let manifest = self.manifest(kind, roots, counts, warnings);
         let draft = Draft {
@@ -267,7 +270,9 @@ impl<'a> Run<'a> {
         };
         let voids = self.repository.void_draft(bad, "found bad by a backup");
         let ids = self.repository.commit(voids.into_iter().chain([draft]).collect(), true)?;
-        self.saver.look_back_at_others(self.repository, &packs);
+        if !self.options.is_alone {
+            self.saver.look_back_at_others(self.repository, &packs);
+        }
         let id = *ids.last().expect("every draft gets an id");
         let writer = self.repository.writer();
         self.named.extend(packs);
