@@ -109,7 +109,7 @@ fn an_unchanged_database_is_answered_for_by_the_parent_unless_more_is_asked() {
     let third = probed(&mut repository, &path, "t=digest,u=digest");
     let found = results(&repository, &third);
     assert_eq!((found[0].tables.len(), found[0].tables[1].rows), (2, 1));
-    assert_eq!(third.counts.new_chunk_bytes < 4096, true, "the content was stored again");
+    assert!(third.counts.new_chunk_bytes < 4096, "the content was stored again");
     let fourth = backup_with(&mut repository, &Files::new([folder.path().to_owned()]).unwrap(), &BackupOptions::new());
     assert_eq!(results(&repository, &fourth), []);
     assert_eq!(made(&repository, &fourth).extensions, []);

@@ -21,9 +21,12 @@ impl Directory {
         std::fs::read_link(link).ok().filter(|path| path.is_absolute()).unwrap_or_else(|| self.path().to_owned())
     }
 
-    /// Makes all names in it durable.
+    /// Makes all names in it durable, as far as the file system does that for directories.
     pub(crate) fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(self.fd()).map_err(|error| Error::file("sync", self.path())(error.into()))
+        match rustix::fs::fsync(self.fd()) {
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(Error::file("sync", self.path())(error.into())),
+        }
     }
 
     /// Gives something another name, in the place of what has that.

@@ -271,9 +271,8 @@ impl<'env> Plan<'_, '_, 'env> {
     }
 
     fn delete_others(&mut self, directory: &Directory, level: &Level) -> Result<()> {
-        let is_kept = |name: &[u8]| {
-            self.options.keep_old && level.databases.iter().any(|database| database::is_kept_name(name, database))
-        };
+        // Somebody chose to keep it, or it was set aside because it may be worth something.
+        let is_kept = |name: &[u8]| level.databases.iter().any(|database| database::is_kept_name(name, database));
         let is_stray = |name: &Vec<u8>| !level.names.contains(name) && !is_kept(name);
         for name in directory.names()?.into_iter().filter(is_stray) {
             // Another batch may be writing here under a temporary name of its own.

@@ -110,7 +110,7 @@ fn an_idle_connection_of_another_process_is_found_by_its_descriptor() {
     drop(file);
     assert_eq!(holders(&[identity(&path)]), [client.name()]);
     drop(client);
-    assert_eq!(holders(&[identity(&path)]), [String::new(); 0]);
+    assert_eq!(holders(&[identity(&path)]), Vec::<String>::new());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_file_that_this_process_has_open_is_found_without_opening_it() {
         assert!(answer.contains("locked"), "the lock is gone: {answer}");
     }
     drop(connection);
-    assert_eq!(holders(&[identity(&path)]), [String::new(); 0]);
+    assert_eq!(holders(&[identity(&path)]), Vec::<String>::new());
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn rowid_order(connection: &Connection, table: &str) -> Result<String, Trouble> 
     let taken: Vec<String> =
         connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let is_free = |name: &&str| !taken.iter().any(|column| column.eq_ignore_ascii_case(name));
-    match ROWID_NAMES.into_iter().find(|name| is_free(&name)) {
+    match ROWID_NAMES.into_iter().find(is_free) {
         Some(name) => Ok(name.to_owned()),
         None => Err(Trouble::Unnamed),
     }
