@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     backup, cat, check, completions, diff, dump, find, init, key, ledger, ls, man, repair, restore, snapshots, stats,
-    storage,
+    storage, wal,
 };
 
 /// Keeps files for years: deduplicated, encrypted, provable.
@@ -103,6 +103,9 @@ pub(crate) enum Command {
     /// Tries storage that is to hold a repository
     #[command(subcommand)]
     Storage(storage::Action),
+    /// Keeps PostgreSQL's write-ahead log
+    #[command(subcommand)]
+    Wal(wal::Action),
     Cat(cat::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -126,6 +129,7 @@ impl Command {
             Command::Ledger(action) => action.name(),
             Command::Stats(_) => "stats",
             Command::Storage(action) => action.name(),
+            Command::Wal(action) => action.name(),
             Command::Cat(_) => "cat",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",

@@ -17,6 +17,7 @@ pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod storage;
+pub(crate) mod wal;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: Cli, output: &mut Output) -> Result<Done, Failure> {
         Command::Ledger(action) => ledger::run(&action, &settings, output),
         Command::Stats(_) => stats::run(&settings, output),
         Command::Storage(action) => storage::run(&action, &settings, output),
+        Command::Wal(action) => wal::run(&action, &settings, output),
         Command::Cat(arguments) => cat::run(&arguments, &settings, output),
         Command::Completions(_) | Command::Man(_) => Ok(Done::default()),
     }

@@ -46,7 +46,7 @@ pub(crate) fn run(action: &Action, settings: &Settings, output: &mut Output) -> 
     for name in &report.left_behind {
         say(&format!("could not be removed: {}", printable(name.as_bytes())));
     }
-    Ok(Done { warnings: Vec::new(), is_damaged: report.is_broken() })
+    Ok(Done { is_damaged: report.is_broken(), ..Done::default() })
 }
 
 fn render(uri: &str, report: &ConformanceReport, settings: &Settings, output: &mut Output) -> Result<(), Failure> {
