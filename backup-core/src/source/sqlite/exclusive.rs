@@ -23,6 +23,9 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// SQLite opens no file with a longer path; it keeps some room for suffixes.
 const PATH_BYTES_MAX: usize = 500;
 
+/// How long a process may take from its making to its own program.
+const STARTING: Duration = Duration::from_millis(20);
+
 /// Device and inode of a file.
 pub(crate) type Identity = (u64, u64);
 
@@ -35,10 +38,16 @@ pub(crate) fn holders(files: &[Identity]) -> Vec<String> {
 
 /// The same of processes other than this one.
 pub(crate) fn other_holders(files: &[Identity]) -> Vec<String> {
-    let mut found = Vec::new();
-    if files.is_empty() {
-        return found;
+    if files.is_empty() || look_at_others(files).is_empty() {
+        return Vec::new();
     }
+    // A process that is just being started has all that its parent has open, until it runs its own program: a second look tells.
+    std::thread::sleep(STARTING);
+    look_at_others(files)
+}
+
+fn look_at_others(files: &[Identity]) -> Vec<String> {
+    let mut found = Vec::new();
     let own = std::process::id();
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = process.file_name();
