@@ -4,10 +4,7 @@
 //! each, and misses a slot when the commit ends after it.
 #![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
 
-// Parts that only other benches use.
-#[allow(dead_code)]
 mod corpus;
-#[allow(dead_code)]
 mod kit;
 
 use std::error::Error;
@@ -121,19 +118,19 @@ fn touched(
     let (mut kernels, mut copies, mut backups) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..kit::runs() {
         kit::warm(data)?;
-        kernels.push(timed(|| read_and_hash(path)));
+        let (read, seconds) = timed(|| read_and_hash(path));
+        read?;
+        kernels.push(seconds);
         let copy = data.with_file_name("copy.db");
-        copies.push(timed(|| copy_by_interface(keeper, &copy)));
+        let (copied, seconds) = timed(|| copy_by_interface(keeper, &copy));
+        copied?;
+        copies.push(seconds);
         std::fs::remove_file(copy)?;
         touch(keeper)?;
         kit::warm(data)?;
         backups.push(backup(place, data)?);
     }
-    let seconds = |timed: Vec<(Result<(), Box<dyn Error>>, f64)>| -> Result<f64, Box<dyn Error>> {
-        let seconds = timed.into_iter().map(|(result, seconds)| result.map(|()| seconds));
-        Ok(median(seconds.collect::<Result<_, _>>()?))
-    };
-    let (kernel, copy) = (seconds(kernels)?, seconds(copies)?);
+    let (kernel, copy) = (median(kernels), median(copies));
     let of = |name: &str| median(backups.iter().map(|took| took.get(name)).collect());
     let line = |what: &str, seconds: f64, stored: f64, memory: f64| {
         let of_kernel = format!("{:.2}", seconds / kernel);

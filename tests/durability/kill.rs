@@ -13,10 +13,10 @@ const KILLS: u32 = 200;
 const ROUND: u32 = 5;
 
 /// A small generator of seeded numbers: the moments differ, but a failure can be seen again.
-struct Seeded(u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound.max(1)
     }

@@ -118,6 +118,20 @@ fn names_with_a_meaning_in_uris_or_that_are_no_text_are_only_names() {
 }
 
 #[test]
+fn a_database_of_zero_pages_is_an_empty_file_even_while_its_first_transaction_is_open() {
+    let mut place = Place::new();
+    let mut other = other::start("executes", &place.path("a.db"));
+    other.ask("BEGIN IMMEDIATE", "done");
+    assert_eq!(fs::metadata(place.path("a.db")).unwrap().len(), 0);
+    let report = place.backup();
+    assert_eq!((report.warnings.len(), place.state(&report, "a.db")), (0, None));
+    assert_eq!(fs::read(place.restore(&report).path().join("a.db")).unwrap(), b"");
+    other.ask("CREATE TABLE t(x); COMMIT", "done");
+    place.assert_comes_back("a.db", &[("t".to_owned(), Vec::new())].into());
+    other.end();
+}
+
+#[test]
 fn what_only_looks_like_the_files_of_a_database_is_kept() {
     let mut place = Place::new();
     fs::write(place.path("empty.db"), "").unwrap();

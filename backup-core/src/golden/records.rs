@@ -155,6 +155,7 @@ pub(super) fn vectors(fixture: &Fixture) -> Vec<Value> {
         vector("index", &packs::index_body(fixture)),
         vector("every kind of entry", &trees::leaf()),
         vector("empty directory", &trees::empty_leaf()),
+        vector("databases", &trees::databases_leaf()),
         vector("inner", &trees::inner()),
         vector("every kind of item", &trees::list_leaf()),
         vector("list", &trees::list_inner()),

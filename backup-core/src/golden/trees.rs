@@ -2,6 +2,7 @@
 
 use super::fixture::{TIME, bytes, id};
 use crate::format::constants::*;
+use crate::format::database::{DatabaseState, LogState};
 use crate::format::manifest::{WarningRow, Warnings};
 use crate::format::tree::*;
 use crate::id::ChunkId;
@@ -78,6 +79,25 @@ pub(super) fn leaf() -> TreeLeaf {
 
 pub(super) fn empty_leaf() -> TreeLeaf {
     TreeLeaf { row_version: ROW_VERSION, owners: Vec::new(), groups: Vec::new(), rows: Vec::new() }
+}
+
+/// Databases: read within a transaction with a log beside it and without, and a raw copy.
+pub(super) fn databases_leaf() -> TreeLeaf {
+    let whole = DatabaseState {
+        reading: DATABASE_WHOLE,
+        page_bytes: 65_536,
+        file_bytes: 1 << 33,
+        change_counter: u32::MAX,
+        log: Some(LogState { bytes: 4_152, inode: u64::MAX, mtime: TIME, ctime: TIME }),
+    };
+    let at_rest = DatabaseState { page_bytes: 512, log: None, ..whole.clone() };
+    let raw = DatabaseState { reading: DATABASE_RAW, page_bytes: 0, change_counter: 0, log: None, ..whole.clone() };
+    let row = |name: &[u8], state: &DatabaseState| Entry {
+        extensions: vec![state.to_extension()],
+        ..entry(ENTRY_FILE, name, Content::List { root: ChunkId(id("list")), sums: sums(0) })
+    };
+    let rows = vec![row(b"live.db", &whole), row(b"raw.db", &raw), row(b"rest.db", &at_rest)];
+    TreeLeaf { rows, ..empty_leaf() }
 }
 
 pub(super) fn inner() -> TreeInner {
