@@ -97,6 +97,7 @@ fn a_full_output_is_a_failure() {
 fn help_version_completions_and_man_pages_are_there() {
     let world = World::bare();
     assert!(world.run(["--version"]).expect(0).stdout.starts_with("holdfast "));
+    assert!(world.run(["--version", "-v"]).expect(0).stdout.contains("pages read by sqlite_dbpage"));
     assert!(world.run(["--help"]).expect(0).stdout.contains("Exit codes"));
     world.run(["help", "restore"]).expect(0);
     for shell in ["bash", "zsh", "fish"] {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use backup_core::source::sqlite::Connection;
 
 use crate::other;
-use crate::place::{Place, content, fill};
+use crate::place::{Place, content, fill, listing};
 
 #[test]
 fn a_transaction_of_this_process_still_excludes_others_after_its_directory_was_backed_up() {
@@ -78,15 +78,18 @@ fn a_file_that_this_process_has_open_and_that_is_no_database_is_read() {
 fn two_backups_of_one_database_in_one_process_do_not_disturb_each_other() {
     let mut place = Place::new();
     let connection = Connection::open(place.path("a.db")).unwrap();
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     fill(&connection, "t", 60_000);
     let expected = content(&connection);
     drop(connection);
     let mut second = Place::new();
     let files = place.files();
+    let before = listing(&place.data());
     std::thread::scope(|scope| {
         let other = scope.spawn(|| crate::kit::world::backup(&mut second.repository, &files));
         let report = crate::kit::world::backup(&mut place.repository, &files);
         assert_eq!((report.warnings, other.join().unwrap().warnings), (vec![], vec![]));
     });
+    assert_eq!(listing(&place.data()), before, "one of them left something behind");
     place.assert_comes_back("a.db", &expected);
 }

@@ -38,8 +38,8 @@ pub(super) struct Candidate<'a> {
 enum Verdict {
     /// It may be opened as a file.
     Free,
-    /// This process reads it through SQLite, and only so it may be opened.
-    Reading,
+    /// This process reads it through SQLite, and only so it may be opened; what its first bytes told is known from then.
+    Reading(Option<Header>),
     /// Only this connection may read it.
     Given(SharedConnection),
     /// This process has it open, and nobody gave a connection.
@@ -68,8 +68,8 @@ impl Databases {
         if let Some(connection) = self.given.get(&candidate.identity) {
             return Verdict::Given(Arc::clone(connection));
         }
-        if readings.contain(candidate.identity) {
-            return Verdict::Reading;
+        if let Some(header) = readings.find(candidate.identity) {
+            return Verdict::Reading(header);
         }
         // What cannot be a database may be opened as any file, and looking costs a listing each time.
         let is_taken = Self::is_plausible(candidate) && open_files().contains(&candidate.identity);
@@ -86,13 +86,13 @@ impl Databases {
         let readings = Readings::lock();
         match self.judge(candidate, &readings) {
             Verdict::Given(connection) => {
-                let mark = readings.begin(candidate.identity);
+                let mark = readings.begin(candidate.identity, None);
                 let reading = Reading::given(place, connection, self.reader, mark);
                 reading.map(boxed).map_err(Trouble::into_io)
             }
-            Verdict::Reading => {
-                let mark = readings.begin(candidate.identity);
-                Reading::open(place, None, self.reader, mark).map(boxed).map_err(Trouble::into_io)
+            Verdict::Reading(header) => {
+                let mark = readings.begin(candidate.identity, header);
+                Reading::open(place, header, self.reader, mark).map(boxed).map_err(Trouble::into_io)
             }
             Verdict::Taken => Err(taken()),
             Verdict::Free => {
@@ -101,7 +101,7 @@ impl Databases {
                     drop(readings);
                     return self.open_unknown(candidate, &place);
                 };
-                let mark = readings.begin(candidate.identity);
+                let mark = readings.begin(candidate.identity, Some(header));
                 match Reading::open(place.clone(), Some(header), self.reader, mark) {
                     Ok(reading) => Ok(boxed(reading)),
                     Err(Trouble::NotReadable(why)) => raw(candidate, &place, Some(header), &why),
@@ -127,7 +127,7 @@ impl Databases {
         }
         let readings = Readings::lock();
         match self.judge(candidate, &readings) {
-            Verdict::Given(_) | Verdict::Reading | Verdict::Taken => true,
+            Verdict::Given(_) | Verdict::Reading(_) | Verdict::Taken => true,
             Verdict::Free => {
                 let beginning = Reader::open(candidate.directory, candidate.name);
                 let beginning = beginning.and_then(|mut reader| reader.beginning(HEADER_BYTES));

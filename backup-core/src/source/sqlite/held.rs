@@ -5,28 +5,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags};
 
+use super::Header;
 use crate::source::files::Identity;
 
-/// Databases that backups of this process read right now, with how many do. SQLite shares its locks within a process, so each of them may open the database through
-/// SQLite, but none may open the file in another way.
-static READING: Mutex<Option<HashMap<Identity, usize>>> = Mutex::new(None);
+/// Databases that backups of this process read right now. SQLite shares its locks within a process, so each of them may open the database through SQLite, but none may open
+/// the file in another way.
+static READING: Mutex<Option<HashMap<Identity, Shared>>> = Mutex::new(None);
+
+/// A database that is being read.
+struct Shared {
+    readers: usize,
+    /// What its first bytes told the first of them, who could look at them.
+    header: Option<Header>,
+}
 
 /// The list of databases being read. While it is held, no reading begins or ends: a file may be opened, looked at and closed.
-pub(in crate::source) struct Readings(MutexGuard<'static, Option<HashMap<Identity, usize>>>);
+pub(in crate::source) struct Readings(MutexGuard<'static, Option<HashMap<Identity, Shared>>>);
 
 impl Readings {
     pub(in crate::source) fn lock() -> Self {
         Self(READING.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a backup of this process reads the database.
-    pub(in crate::source) fn contain(&self, identity: Identity) -> bool {
-        self.0.as_ref().is_some_and(|readings| readings.contains_key(&identity))
+    /// What is known of the header of a database that a backup of this process reads; the outer `None` if none does.
+    pub(in crate::source) fn find(&self, identity: Identity) -> Option<Option<Header>> {
+        self.0.as_ref()?.get(&identity).map(|shared| shared.header)
     }
 
     /// Notes that a reading begins; it ends when the mark is dropped.
-    pub(in crate::source) fn begin(mut self, identity: Identity) -> ReadingMark {
-        *self.0.get_or_insert_default().entry(identity).or_default() += 1;
+    pub(in crate::source) fn begin(mut self, identity: Identity, header: Option<Header>) -> ReadingMark {
+        let readings = self.0.get_or_insert_default();
+        readings.entry(identity).or_insert(Shared { readers: 0, header }).readers += 1;
         ReadingMark(identity)
     }
 }
@@ -39,10 +48,10 @@ impl Drop for ReadingMark {
     fn drop(&mut self) {
         let mut readings = Readings::lock();
         if let Some(readings) = readings.0.as_mut()
-            && let Some(count) = readings.get_mut(&self.0)
+            && let Some(shared) = readings.get_mut(&self.0)
         {
-            *count -= 1;
-            if *count == 0 {
+            shared.readers -= 1;
+            if shared.readers == 0 {
                 readings.remove(&self.0);
             }
         }
