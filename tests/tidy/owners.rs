@@ -31,7 +31,7 @@ const OWNERS: [(&str, &[&str]); 23] = [
     ("subtle", &["crypto"]),
     ("tar", &["ops"]),
     // Private copies of databases; elsewhere temporary names are made relative to an open directory.
-    ("tempfile", &["source"]),
+    ("tempfile", &["source", "target"]),
     ("thiserror", &["error"]),
     ("tokio", &["storage", "lib"]),
     ("zeroize", &["crypto"]),

@@ -2,10 +2,10 @@
 //!
 //! A copy lies in a directory that only this user can enter, and goes with it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,9 @@ pub(super) struct Scratch {
 
 impl Scratch {
     fn new() -> io::Result<Self> {
-        // Made with mode 0700.
-        Ok(Self { directory: tempfile::Builder::new().prefix("holdfast-database-").tempdir()? })
+        let alone = Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().prefix("holdfast-database-").permissions(alone).tempdir()?;
+        Ok(Self { directory })
     }
 
     /// The main file of the copy.
@@ -116,4 +117,18 @@ pub(super) fn by_interface(connection: &Connection) -> Result<(Scratch, Duration
     // A copy of a database in log mode is in log mode: leaving the last connection leaves one file.
     target.close().map_err(|(_, error)| fail(error))?;
     Ok((scratch, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_look_at_a_copy_and_it_does_not_stay() {
+        let scratch = Scratch::new().unwrap();
+        let directory = scratch.path().parent().unwrap().to_owned();
+        assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o700);
+        drop(scratch);
+        assert!(!directory.exists());
+    }
 }
