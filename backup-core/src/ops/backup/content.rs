@@ -60,6 +60,11 @@ impl Cutter {
         self.group_bytes.is_some()
     }
 
+    /// Begins anew, at the beginning of the file.
+    fn restart(&mut self) {
+        self.offset = 0;
+    }
+
     /// Cuts at multiples of the group's length, so that a change in place changes the groups that it lies in and no other.
     fn cut_groups(&mut self, buffer: &[u8], group_bytes: usize, is_end: bool, cuts: &mut Vec<Cut>) -> usize {
         let mut place = 0;
@@ -191,7 +196,7 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
             Stretch::Again => {
                 buffer.clear();
                 cuts.clear();
-                cutter = Cutter::new(Arc::clone(keys), reader.page_bytes());
+                cutter.restart();
                 stretch_start = 0;
                 continue;
             }
@@ -258,7 +263,6 @@ impl ContentHasher {
 /// Reads a long file segment by segment.
 pub(super) struct Streaming {
     reader: Box<dyn ContentReader>,
-    keys: Arc<PeriodKeys>,
     cutter: Cutter,
     carry: Vec<u8>,
     hasher: Option<ContentHasher>,
@@ -287,7 +291,6 @@ impl Streaming {
         Ok(Self {
             cutter: Cutter::new(Arc::clone(keys), reader.page_bytes()),
             reader,
-            keys: Arc::clone(keys),
             carry: Vec::new(),
             hasher: with_hash.then(ContentHasher::default),
             ended: false,
@@ -315,7 +318,7 @@ impl Streaming {
                 Stretch::Data(_) => {}
                 Stretch::Hole(length) => hole = Some(length),
                 Stretch::Again => {
-                    self.cutter = Cutter::new(Arc::clone(&self.keys), self.reader.page_bytes());
+                    self.cutter.restart();
                     self.hasher = self.hasher.as_ref().map(|_| ContentHasher::default());
                     return Ok(Segment::Again);
                 }

@@ -34,6 +34,17 @@ pub(super) struct Candidate<'a> {
     pub(super) has_companions: bool,
 }
 
+impl Candidate<'_> {
+    fn place(&self) -> Place {
+        Place { directory: Arc::clone(self.directory), name: self.name.to_vec() }
+    }
+
+    /// Looks at the first bytes: only of what may be opened as a file.
+    fn header(&self) -> io::Result<Option<Header>> {
+        Ok(Header::parse(&Reader::open(self.directory, self.name)?.beginning(HEADER_BYTES)?))
+    }
+}
+
 /// What may be done with a file.
 enum Verdict {
     /// It may be opened as a file.
@@ -82,7 +93,7 @@ impl Databases {
         if !self.is_on() || !(Self::is_plausible(candidate) || self.given.contains_key(&candidate.identity)) {
             return plain();
         }
-        let place = Place { directory: Arc::clone(candidate.directory), name: candidate.name.to_vec() };
+        let place = candidate.place();
         let readings = Readings::lock();
         match self.judge(candidate, &readings) {
             Verdict::Given(connection) => {
@@ -96,8 +107,7 @@ impl Databases {
             }
             Verdict::Taken => Err(taken()),
             Verdict::Free => {
-                let beginning = Reader::open(candidate.directory, candidate.name)?.beginning(HEADER_BYTES)?;
-                let Some(header) = Header::parse(&beginning) else {
+                let Some(header) = candidate.header()? else {
                     drop(readings);
                     return self.open_unknown(candidate, &place);
                 };
@@ -128,18 +138,13 @@ impl Databases {
         let readings = Readings::lock();
         match self.judge(candidate, &readings) {
             Verdict::Given(_) | Verdict::Reading(_) | Verdict::Taken => true,
-            Verdict::Free => {
-                let beginning = Reader::open(candidate.directory, candidate.name);
-                let beginning = beginning.and_then(|mut reader| reader.beginning(HEADER_BYTES));
-                beginning.is_ok_and(|beginning| Header::parse(&beginning).is_some())
-            }
+            Verdict::Free => candidate.header().is_ok_and(|header| header.is_some()),
         }
     }
 
     /// Whether a log with content lies beside the file.
     pub(super) fn is_logged(&self, candidate: &Candidate<'_>) -> bool {
-        let place = || Place { directory: Arc::clone(candidate.directory), name: candidate.name.to_vec() };
-        self.is_on() && candidate.has_companions && place().companions().log.has_content()
+        self.is_on() && candidate.has_companions && candidate.place().companions().log.has_content()
     }
 
     /// Whether a database whose file has its old times and length is still what a backup noted: log and change counter, too, and nothing newer than `settled_seconds`.
@@ -147,7 +152,7 @@ impl Databases {
         if !self.is_on() {
             return false;
         }
-        let place = Place { directory: Arc::clone(candidate.directory), name: candidate.name.to_vec() };
+        let place = candidate.place();
         let Ok(stat) = place.stat() else { return false };
         let now = DatabaseState {
             reading: before.reading,
@@ -168,10 +173,7 @@ impl Databases {
         if counter == 0 || !matches!(self.judge(candidate, &readings), Verdict::Free) {
             return true;
         }
-        let beginning = Reader::open(candidate.directory, candidate.name);
-        let beginning = beginning.and_then(|mut reader| reader.beginning(HEADER_BYTES));
-        let header = beginning.ok().and_then(|beginning| Header::parse(&beginning));
-        header.is_some_and(|header| header.change_counter == counter)
+        candidate.header().ok().flatten().is_some_and(|header| header.change_counter == counter)
     }
 }
 

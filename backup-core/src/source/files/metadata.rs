@@ -52,6 +52,11 @@ pub(in crate::source) struct Stat {
 }
 
 impl Stat {
+    /// What differs once a file was replaced or written.
+    pub(in crate::source) fn looks(&self) -> (Identity, u64, Time, Time) {
+        (self.identity, self.size_bytes, self.mtime, self.ctime)
+    }
+
     /// Makes the entry; links still lack their target. `None` for sockets and what else cannot be archived.
     pub(super) fn entry(&self, name: &[u8]) -> Option<Entry> {
         let kind = match self.kind {

@@ -29,7 +29,7 @@ use crate::path;
 
 /// Whether content begins as a SQLite database does.
 pub fn is_sqlite(prefix: &[u8]) -> bool {
-    prefix.starts_with(b"SQLite format 3\0")
+    prefix.starts_with(super::sqlite::MAGIC)
 }
 
 /// Directory trees, and single files, under their absolute paths.

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use rustix::fs::{Mode, OFlags};
 
-use super::open::{Place, Trouble, connect_path};
+use super::open::{Place, Trouble, connect_path, look};
 use crate::source::files::Stat;
 
 /// How often a copy is tried of files that change meanwhile.
@@ -55,9 +55,7 @@ pub(super) fn recover(place: &Place) -> Result<Scratch, Trouble> {
         let path = scratch.path();
         let connection = connect_path(path.as_os_str().as_encoded_bytes(), "mode=rw").map_err(|e| Trouble::of(&e))?;
         // Reading plays back a journal; closing the last connection moves the log's content into the main file.
-        connection
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(|error| Trouble::of(&error))?;
+        look(&connection).map_err(|error| Trouble::of(&error))?;
         connection.close().map_err(|(_, error)| Trouble::of(&error))?;
         return Ok(scratch);
     }
@@ -68,9 +66,8 @@ pub(super) fn recover(place: &Place) -> Result<Scratch, Trouble> {
 fn copy_files(place: &Place, scratch: &Scratch) -> io::Result<bool> {
     let look = || -> io::Result<_> {
         let companions = place.companions();
-        let looks = |stat: &Stat| (stat.identity, stat.size_bytes, stat.mtime, stat.ctime);
-        let beside = [&companions.log, &companions.journal].map(|companion| companion.0.as_ref().map(looks));
-        Ok((looks(&place.stat()?), beside))
+        let beside = [&companions.log, &companions.journal].map(|companion| companion.0.as_ref().map(Stat::looks));
+        Ok((place.stat()?.looks(), beside))
     };
     let before = look()?;
     copy_file(place, b"", scratch)?;

@@ -14,12 +14,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
+use super::MAGIC;
+use super::open::uri;
+
 /// The first of the bytes that SQLite locks, and how many there are (section 3.0 of SQLite's page on file locking).
 const LOCKED_FROM: u64 = 0x4000_0000;
 const LOCKED_BYTES: u64 = 512;
 
-/// Begins every database that is not empty.
-const MAGIC: &[u8] = b"SQLite format 3\0";
 /// SQLite opens no file with a longer path; it keeps some room for suffixes.
 const PATH_BYTES_MAX: usize = 500;
 
@@ -143,7 +144,7 @@ fn try_take(path: &Path) -> rusqlite::Result<Connection> {
 /// Opens a database that nothing writes to, without locks and without making anything beside it. Its schema is not trusted.
 pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+    let connection = Connection::open_with_flags(uri(path.as_os_str().as_encoded_bytes(), "immutable=1"), flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
@@ -161,21 +162,6 @@ pub(crate) fn flaw_of_schema(path: &Path) -> Option<String> {
         Ok(())
     };
     open_immutable(path).and_then(read).err().map(|error| error.to_string())
-}
-
-/// A path as SQLite takes it with options. Everything but letters, digits and slashes is escaped, so that no byte of it means anything.
-fn immutable_uri(path: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
-            _ => drop(write!(uri, "%{byte:02X}")),
-        }
-    }
-    uri.push_str("?immutable=1");
-    uri
 }
 
 #[cfg(test)]

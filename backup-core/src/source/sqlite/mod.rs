@@ -69,6 +69,8 @@ pub fn library_version() -> &'static str {
     rusqlite::version()
 }
 
+/// What every database begins with.
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Bytes that tell a database.
 pub(super) const HEADER_BYTES: usize = 100;
 /// No database is shorter, and all are a multiple of it long: the smallest page.
@@ -85,7 +87,6 @@ pub(super) struct Header {
 impl Header {
     /// `None` if the bytes do not begin as a database does.
     pub(super) fn parse(beginning: &[u8]) -> Option<Self> {
-        const MAGIC: &[u8] = b"SQLite format 3\0";
         let versions = beginning.get(18..20)?;
         let counter = beginning.get(24..28)?.try_into().ok()?;
         beginning

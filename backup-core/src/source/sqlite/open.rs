@@ -172,12 +172,12 @@ pub(super) fn connect_path(path: &[u8], parameters: &str) -> rusqlite::Result<Co
 }
 
 /// Reads the schema, and with it the locks, logs and journals.
-fn look(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn look(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
 /// A URI whose path may have any bytes: those with a meaning in URIs, and all beyond ASCII, are escaped.
-fn uri(path: &[u8], parameters: &str) -> String {
+pub(super) fn uri(path: &[u8], parameters: &str) -> String {
     let mut uri = "file:".to_owned();
     for &byte in path {
         match byte {

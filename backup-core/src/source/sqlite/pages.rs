@@ -254,8 +254,7 @@ fn read_immutable(
         PageReader::Copy => read_by_copy(&connection, outlet, done).map(drop),
     };
     drop(connection);
-    let looks = |stat: &Stat| (stat.identity, stat.size_bytes, stat.mtime, stat.ctime);
-    let is_same = place.stat().is_ok_and(|now| looks(&now) == looks(before)) && !place.companions().log.has_content();
+    let is_same = place.stat().is_ok_and(|now| now.looks() == before.looks()) && !place.companions().log.has_content();
     if is_same {
         return outcome;
     }
