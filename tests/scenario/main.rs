@@ -19,6 +19,7 @@ mod meanwhile;
 mod memory;
 mod mishaps;
 mod newer;
+mod patches;
 mod probes;
 mod requests;
 mod restore;

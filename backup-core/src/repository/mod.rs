@@ -109,6 +109,8 @@ pub struct Repository {
     memory: Option<Memory>,
     /// When the ledger was read first.
     opened: Time,
+    /// When a backup looked last which packs are there and what others committed.
+    pub(crate) looked: Option<Time>,
     chain: Mutex<Option<Chain>>,
     index: OnceLock<LoadedIndex>,
 }
