@@ -66,17 +66,7 @@ impl Repository {
         // What another period holds has other names, and must not be referred to from this one.
         let is_near = |parent: &Snapshot| parent.manifest.period == keys.domain().period;
         let parent = self.choose_parent(source, options)?.filter(is_near);
-        let mut notes: Vec<Warning> = Vec::new();
-        if options.dry_run {
-            self.require_writable()?;
-        } else {
-            notes.extend(self.take_up_chain()?);
-            self.enrol_writer()?;
-            if looks {
-                self.void_missing_packs(keys.domain())?;
-                self.looked = Some(started);
-            }
-        }
+        let notes: Vec<Warning> = self.prepare(options, keys.domain(), looks, started)?.into_iter().collect();
         let mut run = Run { looks, ..Run::new(self, keys, options, started) };
         // What the parent held is the best guess of what there is to read.
         let expected = parent.as_ref().map(|parent| parent.manifest.sums().plaintext_bytes);
@@ -110,6 +100,20 @@ impl Repository {
         report.requests = self.storage.counts().requests() - requests_before;
         progress.finished(Stage::BackingUp);
         Ok(report)
+    }
+
+    /// Takes up the chain of the writer, and looks whether what is stored is still there, before anything relies on it.
+    fn prepare(&mut self, options: &BackupOptions, domain: &Domain, looks: bool, now: Time) -> Result<Option<Warning>> {
+        if options.dry_run {
+            return self.require_writable().map(|()| None);
+        }
+        let note = self.take_up_chain()?;
+        self.enrol_writer()?;
+        if looks {
+            self.void_missing_packs(domain)?;
+            self.looked = Some(now);
+        }
+        Ok(note)
     }
 
     /// Whether a backup of this process looked at the storage less than so many seconds ago.
