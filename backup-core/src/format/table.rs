@@ -199,6 +199,16 @@ impl Table {
         &self.prefixes
     }
 
+    /// The depth of a row; 0 where there is none.
+    pub fn depth(&self, number: u32) -> u8 {
+        self.rows.get(number as usize).map_or(0, |row| row.depth)
+    }
+
+    /// The base and the chunk of every patch, in order of rows.
+    pub fn patches(&self) -> impl Iterator<Item = (ChunkPrefix, ChunkPrefix)> + '_ {
+        self.patches.iter().map(|(row, _, base)| (*base, self.prefixes[*row as usize]))
+    }
+
     /// The row of a number, the number of its frame, and where its payload begins in there.
     pub fn row(&self, number: u32) -> Option<(Row, u32, u32)> {
         let placed = self.rows.get(number as usize)?;

@@ -4,12 +4,16 @@
 //! nothing is in the repository before [`Repository::commit`] wrote the entry that names it. What others commit meanwhile is found by [`news`].
 
 pub mod build;
+pub mod fetch;
 pub mod fold;
+pub mod frames;
 pub mod load;
 pub mod names;
 pub mod news;
 pub mod nodes;
 pub mod open;
+pub mod recent;
+pub mod rehash;
 pub mod save;
 pub mod wal;
 
