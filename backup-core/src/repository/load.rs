@@ -110,7 +110,7 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// [`Error::Damaged`] where no location yields it; [`Error::Storage`].
-    pub(crate) fn base(&self, prefix: &ChunkPrefix, depth: u8) -> Result<Payloads> {
+    fn base_plaintext(&self, prefix: &ChunkPrefix, depth: u8) -> Result<Payloads> {
         for location in self.shallowest_first(prefix, Some(depth)) {
             if let Some(plaintext) = lock(&self.bases).get(&location) {
                 return Ok(plaintext);
@@ -142,7 +142,7 @@ impl<'a> Loader<'a> {
         let payload = payloads.get(offset as usize..offset as usize + row.payload as usize).ok_or_else(missing)?;
         let plaintext = match row.base {
             None => Ok(payload.to_vec()),
-            Some(base) => match self.base(&base, row.depth) {
+            Some(base) => match self.base_plaintext(&base, row.depth) {
                 Ok(base) => compress::decompress_patch(&base, payload, row.plain as usize),
                 Err(error) => {
                     if error.is_damage() {
