@@ -227,3 +227,6 @@ impl<'g> Bases<'g> {
         self.bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;
