@@ -103,13 +103,22 @@ pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Resu
 ///
 /// `None` where zstd cannot: what is made of `input` must then be stored in another way.
 pub(crate) fn compress_patch(level: i32, base: &[u8], input: &[u8]) -> Option<Vec<u8>> {
-    use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
-    // A prefix may not outlive its context's lifetime, so a context serves one patch; its tables are small, as its input is.
-    let mut context = CCtx::create();
-    context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
-    context.ref_prefix(base).ok()?;
+    use zstd::zstd_safe::{CCtx, CParameter, MAGIC_DICTIONARY, compress_bound};
+    thread_local! {
+        static CONTEXT: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
+    }
     let mut output = Vec::with_capacity(compress_bound(input.len()));
-    context.compress2(&mut output, input).ok()?;
+    if base.starts_with(&MAGIC_DICTIONARY.to_le_bytes()) {
+        // What looks like a dictionary must be said to be a prefix, which binds the context to it.
+        let mut context = CCtx::create();
+        context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
+        context.ref_prefix(base).ok()?;
+        context.compress2(&mut output, input).ok()?;
+        return Some(output);
+    }
+    CONTEXT.with_borrow_mut(|slot| {
+        slot.get_or_insert_with(CCtx::create).compress_using_dict(&mut output, input, base, level).ok()
+    })?;
     Some(output)
 }
 

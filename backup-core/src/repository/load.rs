@@ -51,11 +51,16 @@ impl<'a> Loader<'a> {
 
     /// Whether a chunk has a location that can be relied on, so that it need not be saved again: neither it nor what it is a patch of was found bad.
     pub(crate) fn relies_on(&self, prefix: &ChunkPrefix) -> bool {
-        if !self.index.is_lossy() && lock(&self.bad).is_empty() {
+        if self.is_whole() {
             return self.index.contains(prefix);
         }
         let is_bad = |location: Location| self.is_bad(location);
         self.index.locations(prefix).any(|location| self.index.is_supported(location, &is_bad))
+    }
+
+    /// Whether nothing is known to be lost, so that whatever a snapshot refers to can be relied on.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.index.is_lossy() && lock(&self.bad).is_empty()
     }
 
     /// Whether a location was found bad.

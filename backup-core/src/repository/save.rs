@@ -26,7 +26,7 @@ use crate::storage::Storage;
 use packing::Packing;
 
 /// Plaintext bytes of a frame of page groups. A patch needs one group of it and opens it whole; so do restores of single pages.
-const PAGES_FRAME_BYTES: usize = 256 << 10;
+const PAGES_FRAME_BYTES: usize = 128 << 10;
 /// Bytes of a frame of patches: one restore opens frames of many steps side by side, and what is lost with a frame should be little.
 const PATCHES_FRAME_BYTES: usize = 128 << 10;
 
@@ -102,9 +102,10 @@ impl Saver {
             Which::Content => Stream::new(FRAME_CONTENT, true, frame_bytes),
             Which::Incompressible => Stream::new(FRAME_CONTENT, false, frame_bytes),
             Which::Pages => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PAGES_FRAME_BYTES)),
-            Which::Patches => Stream::new(FRAME_CONTENT, false, frame_bytes.min(PATCHES_FRAME_BYTES)),
+            // Patches are compressed each, but small: what they have in common is a tenth of them.
+            Which::Patches => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
             Which::Nodes => Stream::new(FRAME_NODE, true, frame_bytes),
-            Which::NodePatches => Stream::new(FRAME_NODE, false, frame_bytes.min(PATCHES_FRAME_BYTES)),
+            Which::NodePatches => Stream::new(FRAME_NODE, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
         };
         Self {
             streams: Which::ALL.map(stream),

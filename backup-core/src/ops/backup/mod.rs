@@ -61,7 +61,9 @@ impl Repository {
             self.refresh()?;
         }
         let keys = self.period_keys(&options.class, started)?;
-        let parent = self.choose_parent(source, options)?;
+        // What another period holds has other names, and must not be referred to from this one.
+        let is_near = |parent: &Snapshot| parent.manifest.period == keys.domain().period;
+        let parent = self.choose_parent(source, options)?.filter(is_near);
         let mut notes: Vec<Warning> = Vec::new();
         if options.dry_run {
             self.require_writable()?;

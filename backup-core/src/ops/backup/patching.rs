@@ -159,7 +159,9 @@ fn settle(
                     None => Aligned { same: None, base: None },
                 };
                 let prefix = id.prefix();
-                if !saver.claim(loader, &prefix) {
+                // What the parent has at its place is there, unless something is known to be lost.
+                let is_stored = aligned.same.is_some() && loader.is_whole();
+                if is_stored || !saver.claim(loader, &prefix) {
                     *standing = Standing::Stored(aligned.same);
                     aligner.follower = if aligner.is_new { loader.neighbour(&prefix) } else { None };
                     continue;
