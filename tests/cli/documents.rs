@@ -141,8 +141,8 @@ fn every_other_document_parses() {
         of_snapshots.sum::<u64>() + stats["unattributed"][name].as_u64().unwrap()
     };
     let kinds = ["content_whole", "content_patch", "node_whole", "node_patch", "table", "padding", "header", "unread"];
-    let all: u64 = kinds.iter().map(|kind| sum(&format!("{kind}_bytes"))).sum();
-    assert_eq!(stats["stored_bytes"], all);
+    let counted: u64 = kinds.iter().map(|kind| sum(&format!("{kind}_bytes"))).sum();
+    assert_eq!(stats["stored_bytes"], counted);
     assert_eq!(stats["growth"][0]["snapshots"][1]["id"], all["snapshots"][1]["id"]);
     let people = world.repo(["stats", "--growth"]).expect(0);
     assert!(people.stdout.contains(&first[..8]) && people.stdout.contains("of no snapshot"), "{}", people.stdout);

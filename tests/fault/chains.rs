@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backup_core::id::EntryId;
+use backup_core::ops::check::{CheckOptions, Damage};
 use backup_core::progress::Silent;
 use opendal::Operator;
 
@@ -67,9 +68,7 @@ impl Place {
 
     /// Asserts that check and restore name the same paths of the same snapshots, and returns how many snapshots lack something.
     fn expect_named(&self, medium: &Operator, when: &str) -> usize {
-        let mut repository = self.world.copied().open(medium).unwrap();
-        let damage = check(&mut repository).damage;
-        drop(repository);
+        let damage = check(&mut self.world.copied().open(medium).unwrap()).damage;
         let mut lost: BTreeMap<EntryId, BTreeSet<Vec<u8>>> = BTreeMap::new();
         for (id, tree) in &self.snapshots {
             // Each in a process of its own, which knows nothing of what was found before.
@@ -84,6 +83,17 @@ impl Place {
         let paths: BTreeSet<Vec<u8>> = damage.iter().flat_map(|damage| damage.paths.clone()).collect();
         assert_eq!(paths, lost.values().flatten().cloned().collect(), "{when}: {damage:?}");
         lost.len()
+    }
+
+    /// Asserts that a check that reads no content names what one does that reads it all.
+    fn expect_named_without_reading(&self, medium: &Operator, when: &str) {
+        let named = |damage: Vec<Damage>| {
+            let named = damage.into_iter().map(|damage| (damage.object, damage.snapshots, damage.paths));
+            named.collect::<BTreeSet<_>>()
+        };
+        let structure = self.world.copied().open(medium).unwrap().check(&CheckOptions::new(), &Silent).unwrap();
+        let all = check(&mut self.world.elsewhere().open(&medium_of(&objects(medium))).unwrap());
+        assert_eq!(named(structure.damage), named(all.damage), "{when}");
     }
 
     /// Asserts that a backup after a check makes the newest content whole, and that a repair leaves nothing broken in what it makes.
@@ -116,6 +126,7 @@ fn a_lost_pack_takes_the_snapshots_above_it_and_no_others() {
     for step in 0..STEPS as usize {
         for name in place.packs(step) {
             let when = format!("without {name} of step {step}");
+            place.expect_named_without_reading(&place.without(name), &when);
             let lost = place.expect_named(&place.without(name), &when);
             assert!(lost <= STEPS as usize - step, "{when}: {lost}");
             most = most.max(lost);

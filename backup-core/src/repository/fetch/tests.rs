@@ -138,7 +138,7 @@ fn versions(seed: u8, count: usize) -> Vec<Vec<u8>> {
     versions
 }
 
-fn all<'v>(versions: &'v [Vec<u8>], is_there: bool) -> Vec<(&'v [u8], bool)> {
+fn all(versions: &[Vec<u8>], is_there: bool) -> Vec<(&[u8], bool)> {
     versions.iter().map(|version| (&version[..], is_there)).collect()
 }
 
