@@ -7,6 +7,7 @@
 mod kit;
 
 mod cache;
+mod chains;
 mod checkpoint;
 mod clones;
 mod databases;

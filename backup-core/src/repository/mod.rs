@@ -5,7 +5,9 @@
 
 pub mod base;
 pub mod build;
+pub mod fetch;
 pub mod fold;
+pub mod frames;
 pub mod load;
 pub mod names;
 pub mod news;
@@ -13,6 +15,7 @@ pub mod nodes;
 pub mod old;
 pub mod open;
 pub mod recent;
+pub mod rehash;
 pub mod save;
 pub mod wal;
 

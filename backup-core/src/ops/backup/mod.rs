@@ -38,7 +38,6 @@ use crate::time::Time;
 
 use options::ParentChoice;
 pub use options::{BackupOptions, BackupReport};
-pub(crate) use parent::is_whole;
 use walk::Walk;
 
 impl Repository {
