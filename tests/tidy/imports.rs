@@ -67,7 +67,7 @@ pub(crate) fn module_of(path: &str) -> Vec<&str> {
 
 /// Whether a file is a module of unit tests.
 pub(crate) fn is_for_tests(path: &str) -> bool {
-    module_of(path).contains(&"tests") || module_of(path)[0] == "golden"
+    module_of(path).iter().any(|module| ["tests", "by_hand"].contains(module)) || module_of(path)[0] == "golden"
 }
 
 /// Top-level names that a file's code mentions, with their lines.

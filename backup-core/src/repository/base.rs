@@ -181,3 +181,6 @@ impl AtHand {
         Some(payloads)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 pub mod base;
 pub mod build;
+#[cfg(test)]
+pub(crate) mod by_hand;
 pub mod fetch;
 pub mod fold;
 pub mod frames;

@@ -1,94 +1,11 @@
 //! Packs made by hand with the real keys: damaged and lying bases, copies at other depths, and what is said of whom.
 
 use super::*;
-use crate::environment::Environment;
-use crate::format::constants::FRAME_CONTENT;
-use crate::format::name::Area;
-use crate::id::ChunkPrefix;
 use crate::index::Voids;
 use crate::index::supported::Supported;
-use crate::keyring::{Key, KeyFile, PeriodKeys};
-use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame};
-use crate::pack::reader::{OpenPack, PackPlace};
-use crate::repository::open::InitOptions;
-use crate::repository::{Repository, RepositoryOptions};
-use crate::storage::{Storage, StorageOptions};
-
-/// A chunk as a table tells of it: its name, what stands for it, and its plain length, depth and base if it is a patch.
-struct Made {
-    prefix: ChunkPrefix,
-    payload: Vec<u8>,
-    patch: Option<(usize, u8, ChunkPrefix)>,
-}
-
-struct Place {
-    repository: Repository,
-    keys: Arc<PeriodKeys>,
-}
+use crate::repository::by_hand::{Made, Place, noise, versions};
 
 impl Place {
-    fn new() -> Self {
-        let operator = opendal::Operator::new(opendal::services::Memory::default()).unwrap();
-        let storage = Storage::new(operator, StorageOptions::new().pause_ms(0).attempts(1)).unwrap();
-        let key = Key::File(KeyFile::generate(&Environment::default()));
-        let options = RepositoryOptions::new().threads(2);
-        let repository = Repository::init(storage, &key, &InitOptions::new(), options).unwrap();
-        repository.index().unwrap();
-        let keys = Arc::clone(repository.keys.values().next().unwrap());
-        Self { repository, keys }
-    }
-
-    fn id(&self, plaintext: &[u8]) -> ChunkId {
-        self.keys.content_id(plaintext)
-    }
-
-    fn whole(&self, plaintext: &[u8]) -> Made {
-        Made { prefix: self.id(plaintext).prefix(), payload: plaintext.to_vec(), patch: None }
-    }
-
-    fn patch(&self, base: &[u8], plaintext: &[u8], depth: u8) -> Made {
-        let payload = compress::compress_patch(3, base, plaintext).unwrap();
-        let patch = Some((plaintext.len(), depth, self.id(base).prefix()));
-        Made { prefix: self.id(plaintext).prefix(), payload, patch }
-    }
-
-    /// Stores frames of chunks as one pack, and makes it known. Returns its place.
-    fn pack(&mut self, frames: &[&[Made]]) -> PackPlace {
-        let sealer = PackSealer::new(&self.keys, self.repository.writer(), &Environment::default());
-        let mut builder = PackBuilder::new(Arc::clone(&sealer));
-        for (ordinal, chunks) in (0u64..).zip(frames) {
-            let mut frame = PlainFrame::new(FRAME_CONTENT);
-            for chunk in *chunks {
-                match chunk.patch {
-                    None => frame.push(chunk.prefix, &chunk.payload),
-                    Some((plain, depth, base)) => frame.push_patch(chunk.prefix, plain, depth, base, &chunk.payload),
-                }
-            }
-            builder.push(sealer.seal(ordinal, frame, None));
-        }
-        let finished = builder.finish(256);
-        let place = PackPlace {
-            id: finished.id(),
-            area: Area::Packs,
-            domain: Arc::new(self.keys.domain().clone()),
-            length: finished.bytes.len() as u64,
-            table_offset: finished.table_offset,
-            table_length: finished.table_length,
-        };
-        self.repository.storage.write(&place.name(), finished.bytes).unwrap();
-        let open: OpenPack = place.read_table(&self.keys, &self.repository.storage).unwrap();
-        self.repository.adopt(vec![open]);
-        place
-    }
-
-    fn flip(&self, place: &PackPlace, frame: usize) {
-        let open = place.read_table(&self.keys, &self.repository.storage).unwrap();
-        let mut bytes = self.repository.storage.read(&place.name(), 1 << 28).unwrap();
-        bytes[open.table.frames()[frame].offset as usize + 20] ^= 1;
-        self.repository.storage.delete(&place.name()).unwrap();
-        self.repository.storage.write(&place.name(), bytes).unwrap();
-    }
-
     /// What loading chunks alone, and together, and checking them by their tables, says of each: all must agree. Returns the frames found bad.
     fn expect(&self, chunks: &[(&[u8], bool)]) -> Voids {
         let loader = Loader::new(&self.repository).unwrap();
@@ -119,23 +36,6 @@ impl Place {
         }
         bad
     }
-}
-
-fn noise(seed: u8, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    crate::crypto::extend(&crate::crypto::Secret::new([seed; 32]), b"", &mut bytes);
-    bytes
-}
-
-/// Versions of one chunk, each with a little of it changed.
-fn versions(seed: u8, count: usize) -> Vec<Vec<u8>> {
-    let mut versions = vec![noise(seed, 5000)];
-    for number in 1..count {
-        let mut next = versions[number - 1].clone();
-        next[number * 31..][..20].fill(number as u8);
-        versions.push(next);
-    }
-    versions
 }
 
 fn all(versions: &[Vec<u8>], is_there: bool) -> Vec<(&[u8], bool)> {
