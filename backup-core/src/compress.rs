@@ -86,6 +86,29 @@ pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Resu
     }
 }
 
+/// Makes a patch: one frame with its content size that [`decompress_patch`] turns into `input` again, given the same `base`.
+///
+/// `None` where zstd cannot: what is made of `input` must then be stored in another way.
+pub(crate) fn compress_patch(level: i32, base: &[u8], input: &[u8]) -> Option<Vec<u8>> {
+    use zstd::zstd_safe::{CCtx, CParameter, MAGIC_DICTIONARY, compress_bound};
+    thread_local! {
+        static CONTEXT: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
+    }
+    let mut output = Vec::with_capacity(compress_bound(input.len()));
+    if base.starts_with(&MAGIC_DICTIONARY.to_le_bytes()) {
+        // What looks like a dictionary must be said to be a prefix, which binds the context to it.
+        let mut context = CCtx::create();
+        context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
+        context.ref_prefix(base).ok()?;
+        context.compress2(&mut output, input).ok()?;
+        return Some(output);
+    }
+    CONTEXT.with_borrow_mut(|slot| {
+        slot.get_or_insert_with(CCtx::create).compress_using_dict(&mut output, input, base, level).ok()
+    })?;
+    Some(output)
+}
+
 /// A cheap trial: whether data such as the middle of `data` is not worth compressing.
 pub(crate) fn is_incompressible(data: &[u8]) -> bool {
     const SAMPLE_BYTES: usize = 4096;
@@ -150,6 +173,31 @@ mod tests {
         let mut compressor = Compressor::new(3).unwrap();
         compressor.include_contentsize(false).unwrap();
         assert_eq!(decompress(&compressor.compress(b"content").unwrap(), 7), Err(Undecodable));
+    }
+
+    #[test]
+    fn a_patch_costs_what_changed_and_needs_its_own_base() {
+        let mut base = vec![0; 16 << 10];
+        crate::crypto::extend(&crate::crypto::Secret::new([2; 32]), b"", &mut base);
+        let mut input = base.clone();
+        input[5000..5100].fill(7);
+        let patch = compress_patch(3, &base, &input).unwrap();
+        assert!(patch.len() < 200, "{} bytes", patch.len());
+        assert_eq!(decompress_patch(&base, &patch, input.len()).as_deref(), Ok(&input[..]));
+        base[10_000] ^= 1;
+        assert_ne!(decompress_patch(&base, &patch, input.len()).as_deref(), Ok(&input[..]));
+    }
+
+    #[test]
+    fn a_patch_reaches_all_of_a_base_that_is_longer_than_the_input() {
+        let mut base = vec![0; 4 << 20];
+        crate::crypto::extend(&crate::crypto::Secret::new([3; 32]), b"", &mut base);
+        let input = base[1000..100_000].to_vec();
+        let patch = compress_patch(3, &base, &input).unwrap();
+        assert_eq!(decompress_patch(&base, &patch, input.len()).as_deref(), Ok(&input[..]));
+        let longer = [&base[..], &input[..]].concat();
+        let patch = compress_patch(3, &base, &longer).unwrap();
+        assert_eq!(decompress_patch(&base, &patch, longer.len()).as_deref(), Ok(&longer[..]));
     }
 
     #[test]

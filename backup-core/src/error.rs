@@ -247,3 +247,12 @@ impl Error {
         Error::Damaged { object: object.into(), what }
     }
 }
+
+/// Lets damage, and what only a newer program understands, pass as `None`; other errors go on.
+pub(crate) fn unless_damage<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_damage() || matches!(error, Error::Newer { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

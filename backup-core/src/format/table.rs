@@ -199,6 +199,11 @@ impl Table {
         &self.prefixes
     }
 
+    /// The depth of a row; 0 where there is none.
+    pub fn depth(&self, number: u32) -> u8 {
+        self.rows.get(number as usize).map_or(0, |row| row.depth)
+    }
+
     /// The row of a number, the number of its frame, and where its payload begins in there.
     pub fn row(&self, number: u32) -> Option<(Row, u32, u32)> {
         let placed = self.rows.get(number as usize)?;

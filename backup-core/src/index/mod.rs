@@ -3,6 +3,7 @@
 //! The tables are the truth. Segments ([`segment`]) only save requests, and are used for packs that the ledger names with the same place of the table.
 
 pub(crate) mod segment;
+mod support;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -170,7 +170,7 @@ fn rebuild(
     saver: &mut Saver,
     root: ChunkId,
 ) -> Result<Option<(ChunkId, crate::format::tree::Sums)>> {
-    let mut levels = vec![Level { entry: None, entries: TreeEntries::new(root), builder: TreeBuilder::default() }];
+    let mut levels = vec![Level { entry: None, entries: TreeEntries::new(root), builder: TreeBuilder::new(None) }];
     loop {
         let level = levels.last_mut().expect("the first level is left last");
         let next = match level.entries.next(loader) {
@@ -192,7 +192,7 @@ fn rebuild(
             levels.push(Level {
                 entry: Some((entry, owners)),
                 entries: TreeEntries::new(root),
-                builder: TreeBuilder::default(),
+                builder: TreeBuilder::new(None),
             });
         } else if is_whole(&entry.content, loader)? {
             push(&mut level.builder, entry, &owners, saver, loader)?;

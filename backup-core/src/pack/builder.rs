@@ -36,6 +36,20 @@ impl PlainFrame {
         self.rows.push(Row { prefix, payload: length, plain: length, depth: 0, base: None });
     }
 
+    /// Adds a chunk of `plain` bytes as a patch against a base.
+    pub(crate) fn push_patch(
+        &mut self,
+        prefix: ChunkPrefix,
+        plain: usize,
+        depth: u8,
+        base: ChunkPrefix,
+        payload: &[u8],
+    ) {
+        let length = |bytes: usize| u32::try_from(bytes).expect("chunks are bounded by CHUNK_BYTES_MAX");
+        self.payloads.extend_from_slice(payload);
+        self.rows.push(Row { prefix, payload: length(payload.len()), plain: length(plain), depth, base: Some(base) });
+    }
+
     /// Bytes of payload so far.
     pub(crate) fn len(&self) -> usize {
         self.payloads.len()

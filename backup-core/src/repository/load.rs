@@ -41,17 +41,25 @@ impl<'a> Loader<'a> {
         lock(&self.bad).clone()
     }
 
-    /// Whether a chunk has a location that was not found bad, so that it need not be saved again.
+    /// Whether a chunk has a location that can be relied on, so that it need not be saved again: neither it nor what it is a patch of was found bad.
     pub(crate) fn relies_on(&self, prefix: &ChunkPrefix) -> bool {
-        let bad = lock(&self.bad);
-        if bad.is_empty() {
+        if self.is_whole() {
             return self.index.contains(prefix);
         }
-        self.index.locations(prefix).any(|location| {
-            let pack = self.index.pack(location.pack);
-            let frame = pack.table.row(location.row).map(|(_, frame, _)| frame);
-            frame.is_some_and(|frame| !bad.contains(pack.place.id, frame))
-        })
+        let is_bad = |location: Location| self.is_bad(location);
+        self.index.locations(prefix).any(|location| self.index.is_supported(location, &is_bad))
+    }
+
+    /// Whether nothing is known to be lost, so that whatever a snapshot refers to can be relied on.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.index.is_lossy() && lock(&self.bad).is_empty()
+    }
+
+    /// Whether a location was found bad.
+    pub(crate) fn is_bad(&self, location: Location) -> bool {
+        let pack = self.index.pack(location.pack);
+        let frame = pack.table.row(location.row).map(|(_, frame, _)| frame);
+        frame.is_none_or(|frame| lock(&self.bad).contains(pack.place.id, frame))
     }
 
     /// Notes that a frame, or for `None` a whole pack, cannot be relied on.

@@ -3,13 +3,16 @@
 //! The state is the fold of the ledger ([`fold`]). Loading ([`load`], [`nodes`]) verifies every chunk by its full id; saving ([`save`]) dedups, frames, packs and uploads;
 //! nothing is in the repository before [`Repository::commit`] wrote the entry that names it. What others commit meanwhile is found by [`news`].
 
+pub mod base;
 pub mod build;
 pub mod fold;
 pub mod load;
 pub mod names;
 pub mod news;
 pub mod nodes;
+pub mod old;
 pub mod open;
+pub mod recent;
 pub mod save;
 pub mod wal;
 

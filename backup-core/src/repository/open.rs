@@ -27,6 +27,9 @@ use crate::pipeline::Workers;
 use crate::storage::Storage;
 
 const REPOSITORY_CONTEXT: &str = "holdfast v1 repository";
+/// Bytes of a page group: one page, as most databases have them. Larger groups store a little less for each step, but a restore must decode many times as much.
+const PAGE_GROUP_BYTES: u32 = 4 << 10;
+
 /// The class that every repository begins with.
 pub const STANDARD_CLASS: &str = "standard";
 
@@ -277,7 +280,7 @@ impl InitOptions {
             mask_large: sizes.mask_large,
             frame_bytes: self.frame_bytes,
             pack_bytes: self.pack_bytes,
-            page_group_bytes: 16 << 10,
+            page_group_bytes: PAGE_GROUP_BYTES,
         }
     }
 }

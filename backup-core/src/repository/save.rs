@@ -3,26 +3,32 @@
 //! Frames are compressed and sealed by workers, and land in their packs in order. A pack is named by no entry yet when it is uploaded; [`Saver::flush`] returns the
 //! packs that the next entry must name.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
+mod packing;
+
 use super::Repository;
+use super::base::{AtHand, Patch};
 use super::load::Loader;
 use super::news::Others;
 use crate::compress::is_incompressible;
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
-use crate::id::{ChunkId, ChunkPrefix, WriterId};
+use crate::id::{ChunkId, ChunkPrefix};
 use crate::keyring::PeriodKeys;
-use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PACK_CHUNKS_MAX};
-use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame, SealedFrame};
-use crate::pack::reader::{OpenPack, PackPlace};
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PATCH_DEPTH_MAX};
+use crate::pack::builder::PlainFrame;
+use crate::pack::reader::OpenPack;
 use crate::pipeline::{Ordered, Workers};
 use crate::storage::Storage;
+use packing::Packing;
 
-/// Packs that may be uploaded at a time; each is held in memory.
-const UPLOADS_MAX: usize = 2;
+/// Plaintext bytes of a frame of page groups. A patch needs one group of it and opens it whole; so do restores of single pages.
+const PAGES_FRAME_BYTES: usize = 128 << 10;
+/// Bytes of a frame of patches: one restore opens frames of many steps side by side, and what is lost with a frame should be little.
+const PATCHES_FRAME_BYTES: usize = 128 << 10;
 
 /// What a saver counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,19 +42,18 @@ pub(crate) struct Saved {
 /// Saves the chunks of one run.
 pub(crate) struct Saver {
     keys: Arc<PeriodKeys>,
-    context: Context,
+    workers: Arc<Workers>,
+    storage: Storage,
     level: i32,
     dry_run: bool,
-    pad_bytes_min: u64,
-    /// Chunks saved in this run; the index does not have them yet.
-    fresh: HashSet<ChunkPrefix>,
-    content: Stream,
-    incompressible: Stream,
-    nodes: Stream,
-    areas: [OpenArea; 2],
-    frames: Ordered<(Area, u64, SealedFrame)>,
-    uploads: Ordered<Result<OpenPack>>,
-    written: Vec<OpenPack>,
+    /// Chunks of this run, which the index does not have yet, with what reading each must decode; that is 0 until it was put.
+    fresh: HashMap<ChunkPrefix, u32>,
+    streams: [Stream; 6],
+    /// What is needed for patches, if there may be any.
+    at_hand: Option<AtHand>,
+    /// New nodes for which patches are being made.
+    patching: Ordered<(ChunkPrefix, Vec<u8>, Option<Patch>)>,
+    packing: Packing,
     /// Whether something was saved that no flush has returned yet.
     unflushed: bool,
     pub(crate) saved: Saved,
@@ -56,76 +61,63 @@ pub(crate) struct Saver {
     pub(crate) others: Others,
 }
 
-struct Context {
-    workers: Arc<Workers>,
-    storage: Storage,
-    environment: crate::environment::Environment,
-    writer: WriterId,
-}
-
 /// Chunks on their way into frames of one kind.
 struct Stream {
     frame: PlainFrame,
+    kind: u8,
     area: Area,
     compressed: bool,
-}
-
-/// The packs under way in one area.
-#[derive(Default)]
-struct OpenArea {
-    /// Counts packs; frames carry the number of theirs.
-    number: u64,
-    /// The pack that new frames are sealed for.
-    sealing: Option<SealingPack>,
-    /// The packs that still receive frames, oldest first.
-    landing: std::collections::VecDeque<(u64, PackBuilder)>,
-}
-
-struct SealingPack {
-    sealer: Arc<PackSealer>,
-    next_ordinal: u64,
-    plain_bytes: u64,
-    chunks: u64,
+    /// A frame with so many bytes is full.
+    frame_bytes: usize,
 }
 
 impl Stream {
-    fn new(kind: u8, area: Area, compressed: bool) -> Self {
-        Self { frame: PlainFrame::new(kind), area, compressed }
+    fn new(kind: u8, compressed: bool, frame_bytes: usize) -> Self {
+        let area = if kind == FRAME_NODE { Area::Meta } else { Area::Packs };
+        Self { frame: PlainFrame::new(kind), kind, area, compressed, frame_bytes }
     }
 
     /// Takes the frame out and begins another.
     fn take(&mut self) -> PlainFrame {
-        let kind = if self.area == Area::Meta && self.compressed { FRAME_NODE } else { FRAME_CONTENT };
-        std::mem::replace(&mut self.frame, PlainFrame::new(kind))
+        std::mem::replace(&mut self.frame, PlainFrame::new(self.kind))
     }
+}
+
+/// What a chunk of content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A piece of a file; whether it does not compress, where that was tried.
+    Piece { incompressible: Option<bool> },
+    /// A group of pages of a database.
+    Pages,
 }
 
 impl Saver {
     /// Begins a run. A dry one counts what is new, and stores nothing.
     pub(crate) fn new(repository: &Repository, keys: Arc<PeriodKeys>, level: i32, dry_run: bool) -> Self {
-        let context = Context {
-            workers: Arc::clone(&repository.workers),
-            storage: repository.storage.clone(),
-            environment: repository.environment().clone(),
-            writer: repository.writer(),
+        let workers = Arc::clone(&repository.workers);
+        let under_way = 2 * workers.count() + 2;
+        let frame_bytes = keys.parameters().frame_bytes as usize;
+        let stream = |which| match which {
+            Which::Content => Stream::new(FRAME_CONTENT, true, frame_bytes),
+            Which::Incompressible => Stream::new(FRAME_CONTENT, false, frame_bytes),
+            Which::Pages => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PAGES_FRAME_BYTES)),
+            // Patches are compressed each, but small: what they have in common is a tenth of them.
+            Which::Patches => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
+            Which::Nodes => Stream::new(FRAME_NODE, true, frame_bytes),
+            Which::NodePatches => Stream::new(FRAME_NODE, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
         };
-        let class = repository.state.classes.get(&keys.domain().class);
-        let pad_bytes_min = class.map_or(crate::limits::PAD_BYTES_MIN_DEFAULT, |class| u64::from(class.pad_bytes_min));
-        let under_way = 2 * context.workers.count() + 2;
         Self {
+            streams: Which::ALL.map(stream),
+            at_hand: None,
+            patching: Ordered::new(16 * under_way),
+            packing: Packing::new(repository, &keys, under_way),
+            storage: repository.storage.clone(),
             keys,
-            context,
+            workers,
             level,
             dry_run,
-            pad_bytes_min,
-            fresh: HashSet::new(),
-            content: Stream::new(FRAME_CONTENT, Area::Packs, true),
-            incompressible: Stream::new(FRAME_CONTENT, Area::Packs, false),
-            nodes: Stream::new(FRAME_NODE, Area::Meta, true),
-            areas: Default::default(),
-            frames: Ordered::new(under_way),
-            uploads: Ordered::new(UPLOADS_MAX),
-            written: Vec::new(),
+            fresh: HashMap::new(),
             unflushed: false,
             saved: Saved::default(),
             others: Others::default(),
@@ -151,175 +143,144 @@ impl Saver {
         &self.keys
     }
 
-    /// Saves a chunk of content that was named and tried already. Says whether it is new.
-    pub(crate) fn save_content(
-        &mut self,
-        loader: &Loader<'_>,
-        id: &ChunkId,
-        plaintext: &[u8],
-        incompressible: Option<bool>,
-    ) -> Result<bool> {
-        let which = || match incompressible.unwrap_or_else(|| is_incompressible(plaintext)) {
-            true => Which::Incompressible,
-            false => Which::Content,
-        };
-        self.save(loader, id, plaintext, which)
+    /// Lets chunks be stored as patches, where bases are at hand.
+    pub(crate) fn allow_patches(&mut self) {
+        if !self.dry_run {
+            self.at_hand = AtHand::new(&self.storage, &self.keys, self.level);
+        }
     }
 
-    /// Names and saves a node.
-    pub(crate) fn save_node(&mut self, loader: &Loader<'_>, record: &[u8]) -> Result<ChunkId> {
-        let id = self.keys.node_id(record);
-        self.save(loader, &id, record, || Which::Nodes)?;
+    /// What is needed for patches of content; `None` where there are to be none.
+    pub(crate) fn at_hand(&self) -> Option<&AtHand> {
+        self.at_hand.as_ref()
+    }
+
+    /// Whether nobody has a chunk. If so, the caller must put it: nobody else is told so again.
+    pub(crate) fn claim(&mut self, loader: &Loader<'_>, prefix: &ChunkPrefix) -> bool {
+        if self.fresh.contains_key(prefix) || self.others.have(prefix) || loader.relies_on(prefix) {
+            return false;
+        }
+        self.fresh.insert(*prefix, 0);
+        true
+    }
+
+    /// Plaintext bytes that reading a chunk must decode, its bases included. It is `length` bytes long, and stored or put.
+    pub(crate) fn decode_bytes(&self, loader: &Loader<'_>, prefix: &ChunkPrefix, length: u32) -> u32 {
+        match self.fresh.get(prefix) {
+            Some(decode_bytes) => *decode_bytes,
+            // What another backup committed meanwhile is not known so well; it informs, and no more.
+            None => loader.index.decode_bytes(prefix).unwrap_or(length),
+        }
+    }
+
+    /// Puts a chunk of content that was claimed, as a patch if there is one.
+    pub(crate) fn put_content(
+        &mut self,
+        id: &ChunkId,
+        plaintext: &[u8],
+        form: Form,
+        patch: Option<&Patch>,
+    ) -> Result<()> {
+        let whole = || match form {
+            Form::Pages => Which::Pages,
+            Form::Piece { incompressible } if incompressible.unwrap_or_else(|| is_incompressible(plaintext)) => {
+                Which::Incompressible
+            }
+            Form::Piece { .. } => Which::Content,
+        };
+        let which = if patch.is_some() { Which::Patches } else { whole() };
+        self.put(which, id.prefix(), plaintext, patch)
+    }
+
+    /// Names and saves a node; as a patch of the one that it replaces, which `old` is asked for, where that helps.
+    pub(crate) fn save_node(
+        &mut self,
+        loader: &Loader<'_>,
+        record: Vec<u8>,
+        old: impl FnOnce() -> Result<Option<ChunkId>>,
+    ) -> Result<ChunkId> {
+        let id = self.keys.node_id(&record);
+        let prefix = id.prefix();
+        if !self.claim(loader, &prefix) {
+            return Ok(id);
+        }
+        let depth_max = PATCH_DEPTH_MAX as u8;
+        let old = if self.at_hand.is_some() { old()? } else { None };
+        let base = old.and_then(|old| loader.base(&self.keys, &old.prefix(), true, depth_max));
+        let (Some(base), Some(at_hand)) = (base, self.at_hand.clone()) else {
+            self.put(Which::Nodes, prefix, &record, None)?;
+            return Ok(id);
+        };
+        self.unflushed = true;
+        self.patching.push(self.workers.submit(move || {
+            let patch = at_hand.patch(&base, &id, &record);
+            (prefix, record, patch)
+        }));
+        while let Some((prefix, record, patch)) = self.patching.next_ready() {
+            self.put_node(prefix, &record, patch.as_ref())?;
+        }
         Ok(id)
     }
 
-    fn save(
-        &mut self,
-        loader: &Loader<'_>,
-        id: &ChunkId,
-        plaintext: &[u8],
-        which: impl FnOnce() -> Which,
-    ) -> Result<bool> {
-        let prefix = id.prefix();
-        if self.fresh.contains(&prefix) || self.others.have(&prefix) || loader.relies_on(&prefix) {
-            return Ok(false);
-        }
-        self.fresh.insert(prefix);
+    fn put_node(&mut self, prefix: ChunkPrefix, record: &[u8], patch: Option<&Patch>) -> Result<()> {
+        let which = if patch.is_some() { Which::NodePatches } else { Which::Nodes };
+        self.put(which, prefix, record, patch)
+    }
+
+    fn put(&mut self, which: Which, prefix: ChunkPrefix, plaintext: &[u8], patch: Option<&Patch>) -> Result<()> {
+        let length = u32::try_from(plaintext.len()).expect("chunks are bounded by CHUNK_BYTES_MAX");
+        self.fresh.insert(prefix, patch.map_or(length, |patch| patch.decode_bytes));
         self.saved.new_chunks += 1;
         self.unflushed = true;
         self.saved.new_chunk_bytes += plaintext.len() as u64;
         if self.dry_run {
-            return Ok(true);
+            return Ok(());
         }
-        let which = which();
-        let frame_bytes = self.keys.parameters().frame_bytes as usize;
-        let overflows = self.stream(which).frame.len() + plaintext.len() > FRAME_PAYLOAD_BYTES_MAX as usize;
+        let payload = patch.map_or(plaintext, |patch| &patch.payload);
+        let overflows = self.stream(which).frame.len() + payload.len() > FRAME_PAYLOAD_BYTES_MAX as usize;
         if overflows {
             self.send_frame(which, None)?;
         }
         let stream = self.stream(which);
-        stream.frame.push(prefix, plaintext);
-        if stream.frame.len() >= frame_bytes {
+        match patch {
+            Some(patch) => stream.frame.push_patch(prefix, plaintext.len(), patch.depth, patch.base, payload),
+            None => stream.frame.push(prefix, plaintext),
+        }
+        if stream.frame.len() >= stream.frame_bytes {
             self.send_frame(which, None)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn stream(&mut self, which: Which) -> &mut Stream {
-        match which {
-            Which::Content => &mut self.content,
-            Which::Incompressible => &mut self.incompressible,
-            Which::Nodes => &mut self.nodes,
-        }
+        &mut self.streams[which as usize]
     }
 
-    /// Hands a frame to a worker, for the pack that is open in its area, or in another.
+    /// Hands what was gathered for a frame over, for a pack in its area or in another.
     fn send_frame(&mut self, which: Which, area: Option<Area>) -> Result<()> {
         let level = self.level;
         let stream = self.stream(which);
         if stream.frame.is_empty() {
             return Ok(());
         }
-        let level = stream.compressed.then_some(level);
-        let area = area.unwrap_or(stream.area);
+        let (level, area) = (stream.compressed.then_some(level), area.unwrap_or(stream.area));
         let frame = stream.take();
-        let pack_bytes = u64::from(self.keys.parameters().pack_bytes);
-        let open = &mut self.areas[area as usize];
-        let landed = open.landing.back().map_or(0, |(_, builder)| builder.len() as u64);
-        let full = open.sealing.as_ref().is_some_and(|pack| {
-            landed >= pack_bytes || pack.plain_bytes >= 8 * pack_bytes || pack.chunks >= PACK_CHUNKS_MAX / 2
-        });
-        if full {
-            open.sealing = None;
-        }
-        if open.sealing.is_none() {
-            open.number += 1;
-            let sealer = PackSealer::new(&self.keys, self.context.writer, &self.context.environment);
-            open.landing.push_back((open.number, PackBuilder::new(Arc::clone(&sealer))));
-            open.sealing = Some(SealingPack { sealer, next_ordinal: 0, plain_bytes: 0, chunks: 0 });
-        }
-        let pack = open.sealing.as_mut().expect("it was opened just now");
-        let (sealer, ordinal, number) = (Arc::clone(&pack.sealer), pack.next_ordinal, open.number);
-        pack.next_ordinal += 1;
-        pack.plain_bytes += frame.len() as u64;
-        pack.chunks += frame.chunks();
-        self.frames.push(self.context.workers.submit(move || (area, number, sealer.seal(ordinal, frame, level))));
-        while let Some(sealed) = self.frames.next_ready() {
-            self.land(sealed)?;
-        }
-        Ok(())
-    }
-
-    /// Puts a sealed frame into its pack; a pack that will receive no more is uploaded.
-    fn land(&mut self, (area, number, frame): (Area, u64, SealedFrame)) -> Result<()> {
-        loop {
-            let open = &mut self.areas[area as usize];
-            match open.landing.front_mut() {
-                Some((front, builder)) if *front == number => {
-                    builder.push(frame);
-                    return Ok(());
-                }
-                _ => {
-                    let (_, builder) = open.landing.pop_front().expect("a frame's pack is open until it landed");
-                    self.upload(area, builder)?;
-                }
-            }
-        }
-    }
-
-    fn upload(&mut self, area: Area, builder: PackBuilder) -> Result<()> {
-        let storage = self.context.storage.clone();
-        let keys = Arc::clone(&self.keys);
-        let pad_bytes_min = self.pad_bytes_min;
-        self.uploads.push(Workers::submit_waiting(move || {
-            let pack = builder.finish(pad_bytes_min);
-            let place = PackPlace {
-                id: pack.id(),
-                area,
-                domain: Arc::new(keys.domain().clone()),
-                length: pack.bytes.len() as u64,
-                table_offset: pack.table_offset,
-                table_length: pack.table_length,
-            };
-            let open = place.open_table(&keys, pack.bytes[pack.table_offset as usize..].to_vec())?;
-            place.keep(&open, 0, &pack.bytes, &storage);
-            storage.write(&place.name(), pack.bytes)?;
-            Ok(open)
-        }));
-        while let Some(result) = self.uploads.next_ready() {
-            self.arrived(result?);
-        }
-        Ok(())
-    }
-
-    fn arrived(&mut self, pack: OpenPack) {
-        self.saved.stored_bytes += pack.place.length;
-        self.saved.packs_written += 1;
-        self.written.push(pack);
+        self.packing.send(frame, level, area, &mut self.saved)
     }
 
     /// Ends all frames and packs under way, waits until they are stored, and returns those that no entry names yet.
     pub(crate) fn flush(&mut self) -> Result<Vec<OpenPack>> {
+        while let Some((prefix, record, patch)) = self.patching.next() {
+            self.put_node(prefix, &record, patch.as_ref())?;
+        }
         // A small backup is one pack, nodes and content together.
-        let small = self.areas[Area::Packs as usize].landing.is_empty() && self.written.is_empty();
+        let small = self.packing.is_empty(Area::Packs);
         let area = small.then_some(Area::Meta);
-        self.send_frame(Which::Content, area)?;
-        self.send_frame(Which::Incompressible, area)?;
-        self.send_frame(Which::Nodes, None)?;
-        while let Some(sealed) = self.frames.next() {
-            self.land(sealed)?;
-        }
-        for area in [Area::Packs, Area::Meta] {
-            self.areas[area as usize].sealing = None;
-            while let Some((_, builder)) = self.areas[area as usize].landing.pop_front() {
-                self.upload(area, builder)?;
-            }
-        }
-        while let Some(result) = self.uploads.next() {
-            self.arrived(result?);
+        for which in Which::ALL {
+            self.send_frame(which, area)?;
         }
         self.unflushed = false;
-        Ok(std::mem::take(&mut self.written))
+        self.packing.flush(&mut self.saved)
     }
 
     /// Whether a flush would return something.
@@ -329,7 +290,7 @@ impl Saver {
 
     /// Bytes of packs stored since the last flush.
     pub(crate) fn unnamed_bytes(&self) -> u64 {
-        self.written.iter().map(|pack| pack.place.length).sum()
+        self.packing.written_bytes()
     }
 }
 
@@ -337,5 +298,13 @@ impl Saver {
 enum Which {
     Content,
     Incompressible,
+    Pages,
+    Patches,
     Nodes,
+    NodePatches,
+}
+
+impl Which {
+    const ALL: [Self; 6] =
+        [Self::Content, Self::Incompressible, Self::Pages, Self::Patches, Self::Nodes, Self::NodePatches];
 }

@@ -115,6 +115,8 @@ pub enum Stretch {
     Data(usize),
     /// A hole of so many bytes.
     Hole(u64),
+    /// So many bytes, whole groups of pages, are what the snapshot that the backup compares with holds of this file at this place. Only for files with [`ContentReader::page_bytes`].
+    Same(u64),
     /// What was read so far is void, the buffer's content included: it comes again from the beginning.
     Again,
     /// There is no more.

@@ -136,6 +136,14 @@ impl Storage {
         }
     }
 
+    /// Whether reading costs nothing but time: a directory, or memory.
+    pub(crate) fn is_near(&self) -> bool {
+        match &self.shared.backend {
+            Backend::Local(_) => true,
+            Backend::Remote(_) => self.shared.display.starts_with("memory:"),
+        }
+    }
+
     /// What was asked of the storage so far, by all clones of this handle.
     pub fn counts(&self) -> Counts {
         self.shared.meters.counts()

@@ -8,6 +8,7 @@ use crate::format::tree::Attribute;
 use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
 use crate::limits::ZERO_RUN_BYTES_MIN;
+use crate::repository::base::Patch;
 use crate::source::sqlite::probe::ProbeRequest;
 use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
@@ -23,7 +24,9 @@ const ZERO_RUN: usize = ZERO_RUN_BYTES_MIN as usize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// `buffer[start..end]`; whether it does not compress, where that was tried.
-    Chunk { id: ChunkId, start: usize, end: usize, incompressible: Option<bool> },
+    Chunk { id: ChunkId, start: usize, end: usize, incompressible: Option<bool>, standing: Standing },
+    /// What the parent holds of the file at this place, so many bytes.
+    Same(u64),
     /// Zero bytes.
     Zeros(u64),
     /// A hole.
@@ -32,12 +35,24 @@ pub(super) enum Piece {
     Inline { start: usize, end: usize },
 }
 
+/// What the repository has of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody asked yet.
+    Unknown,
+    /// It is stored, or will be before this piece is saved; how many bytes reading it decodes, where the parent said so.
+    Stored(Option<u32>),
+    /// It is this piece that must be saved, as a patch if there is one.
+    New(Option<Patch>),
+}
+
 /// A stretch that was found in a buffer, not yet named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     Chunk { start: usize, end: usize },
     Zeros(u64),
     Hole(u64),
+    Same(u64),
 }
 
 /// Cuts the content of one file, given piece by piece. Runs of zeros are found at multiples of their length within the file.
@@ -56,8 +71,9 @@ impl Cutter {
         Self { keys, group_bytes, offset: 0 }
     }
 
-    pub(super) fn is_grouped(&self) -> bool {
-        self.group_bytes.is_some()
+    /// Bytes of a group, where it cuts at fixed places.
+    pub(super) fn group_bytes(&self) -> Option<u64> {
+        self.group_bytes.map(|bytes| bytes as u64)
     }
 
     /// Begins anew, at the beginning of the file.
@@ -107,10 +123,12 @@ impl Cutter {
         buffer.len() - place
     }
 
-    /// Notes a hole, which lies behind all that was cut.
-    pub(super) fn skip(&mut self, hole: u64, cuts: &mut Vec<Cut>) {
-        self.offset += hole;
-        cuts.push(Cut::Hole(hole));
+    /// Notes a hole, or a stretch that is as it was, which lies behind all that was cut.
+    pub(super) fn pass(&mut self, gap: Cut, cuts: &mut Vec<Cut>) {
+        if let Cut::Hole(length) | Cut::Same(length) = gap {
+            self.offset += length;
+        }
+        cuts.push(gap);
     }
 
     /// The length of the aligned run of zeros that begins at `place`.
@@ -146,10 +164,12 @@ pub(super) fn name(keys: &PeriodKeys, buffer: &[u8], cuts: &[Cut], tries: bool) 
     let name = |cut: &Cut| match *cut {
         Cut::Zeros(length) => Piece::Zeros(length),
         Cut::Hole(length) => Piece::Hole(length),
+        Cut::Same(length) => Piece::Same(length),
         Cut::Chunk { start, end } => {
             let plaintext = &buffer[start..end];
             let incompressible = tries.then(|| is_incompressible(plaintext));
-            Piece::Chunk { id: keys.content_id(plaintext), start, end, incompressible }
+            let standing = Standing::Unknown;
+            Piece::Chunk { id: keys.content_id(plaintext), start, end, incompressible, standing }
         }
     };
     cuts.iter().map(name).collect()
@@ -165,11 +185,17 @@ pub(super) struct FileRead {
 
 /// The content of a file that was read whole.
 pub(super) struct FileContent {
+    pub(super) named: Named,
+    /// Bytes of a group, where it was cut at fixed places.
+    pub(super) group_bytes: Option<u64>,
+    pub(super) end: Ended,
+}
+
+/// Content that was cut and named.
+#[derive(Default)]
+pub(super) struct Named {
     pub(super) buffer: Vec<u8>,
     pub(super) pieces: Vec<Piece>,
-    /// Whether it was cut at fixed places.
-    pub(super) is_grouped: bool,
-    pub(super) end: Ended,
 }
 
 /// What is known of a file once it was read.
@@ -200,7 +226,8 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
                 stretch_start = 0;
                 continue;
             }
-            Stretch::Hole(length) => Some(length),
+            Stretch::Same(length) => Some(Cut::Same(length)),
+            Stretch::Hole(length) => Some(Cut::Hole(length)),
             Stretch::End => None,
         };
         let first = cuts.len();
@@ -213,7 +240,7 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
         }
         stretch_start = buffer.len();
         match end {
-            Some(length) => cutter.skip(length, &mut cuts),
+            Some(gap) => cutter.pass(gap, &mut cuts),
             None => break,
         }
     }
@@ -222,14 +249,14 @@ fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) ->
         [Cut::Chunk { start, end }] if end - start <= INLINE_BYTES => vec![Piece::Inline { start, end }],
         _ => name(keys, &buffer, &cuts, true),
     };
-    let hash = with_hash.then(|| {
+    let is_read = !cuts.iter().any(|cut| matches!(cut, Cut::Same(_)));
+    let hash = (with_hash && is_read).then(|| {
         let mut hasher = ContentHasher::default();
         hasher.update(&buffer, &cuts);
         hasher.finish()
     });
-    let is_grouped = cutter.is_grouped();
     let end = Ended { finish, findings: reader.findings(), hash };
-    Ok(FileContent { buffer, pieces, is_grouped, end })
+    Ok(FileContent { named: Named { buffer, pieces }, group_bytes: cutter.group_bytes(), end })
 }
 
 /// Plain BLAKE3 over a file's content, holes and zeros included.
@@ -242,6 +269,8 @@ impl ContentHasher {
             match *cut {
                 Cut::Chunk { start, end } => drop(self.0.update(&buffer[start..end])),
                 Cut::Zeros(length) | Cut::Hole(length) => self.zeros(length),
+                // Whoever was not given all of it has no hash.
+                Cut::Same(_) => {}
             }
         }
     }
@@ -297,9 +326,9 @@ impl Streaming {
         })
     }
 
-    /// Whether it is cut at fixed places.
-    pub(super) fn is_grouped(&self) -> bool {
-        self.cutter.is_grouped()
+    /// Bytes of a group, where it is cut at fixed places.
+    pub(super) fn group_bytes(&self) -> Option<u64> {
+        self.cutter.group_bytes()
     }
 
     /// The next segment.
@@ -311,12 +340,16 @@ impl Streaming {
         buffer.reserve(SEGMENT_BYTES);
         let mut cuts = Vec::new();
         let wanted = buffer.len() + SEGMENT_BYTES;
-        let mut hole = None;
-        while buffer.len() < wanted && hole.is_none() && !self.ended {
+        let mut gap = None;
+        while buffer.len() < wanted && gap.is_none() && !self.ended {
             let limit = wanted - buffer.len();
             match self.reader.read(&mut buffer, limit)? {
                 Stretch::Data(_) => {}
-                Stretch::Hole(length) => hole = Some(length),
+                Stretch::Hole(length) => gap = Some(Cut::Hole(length)),
+                Stretch::Same(length) => {
+                    gap = Some(Cut::Same(length));
+                    self.hasher = None;
+                }
                 Stretch::Again => {
                     self.cutter.restart();
                     self.hasher = self.hasher.as_ref().map(|_| ContentHasher::default());
@@ -325,10 +358,10 @@ impl Streaming {
                 Stretch::End => self.ended = true,
             }
         }
-        let rest = self.cutter.cut(&buffer, self.ended || hole.is_some(), &mut cuts);
+        let rest = self.cutter.cut(&buffer, self.ended || gap.is_some(), &mut cuts);
         self.carry = buffer.split_off(buffer.len() - rest);
-        if let Some(length) = hole {
-            self.cutter.skip(length, &mut cuts);
+        if let Some(gap) = gap {
+            self.cutter.pass(gap, &mut cuts);
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&buffer, &cuts);

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::content::{Ended, FileRead, Piece};
+use super::content::{Ended, FileRead, Named};
 use crate::format::tree::{Content, Entry};
+use crate::id::ChunkId;
 use crate::pipeline::Pending;
 use crate::source::Owner;
 
@@ -22,7 +23,7 @@ pub(super) struct Found {
     pub(super) entry: Entry,
     pub(super) owner: Owner,
     pub(super) status: Status,
-    /// What a changed file held in the parent: if it turns out to hold the same, it did not change.
+    /// What a changed file or a directory held in the parent: if a file turns out to hold the same, it did not change.
     pub(super) before: Option<Box<Content>>,
 }
 
@@ -30,11 +31,20 @@ impl Found {
     pub(super) fn new(entry: Entry, owner: Owner, status: Status) -> Self {
         Self { entry, owner, status, before: None }
     }
+
+    /// The root of the tree that a directory had in the parent.
+    pub(super) fn old_tree(&self) -> Option<ChunkId> {
+        match self.before.as_deref() {
+            Some(Content::Tree { root, .. }) => Some(*root),
+            _ => None,
+        }
+    }
 }
 
 /// One step of the walk.
 pub(super) enum Event {
-    Root(Vec<u8>),
+    /// A root begins; with the root of the parent's tree of it.
+    Root(Vec<u8>, Option<ChunkId>),
     Enter(Found),
     Leave,
     /// An entry whose content and attributes are known.
@@ -43,12 +53,51 @@ pub(super) enum Event {
     Linked(Found),
     /// A small file; what was read of it comes out of the batches in the same order.
     File(Found),
-    /// A long file begins, cut at fixed places or not; segments and an end follow.
-    Begin(Found, bool),
-    Segment(Pending<(Vec<u8>, Vec<Piece>)>),
+    /// A long file begins, with the bytes of a group where it is cut at fixed places; segments and an end follow.
+    Begin(Found, Option<u64>),
+    Segment(Pending<Named>),
     /// The long file's segments so far are void.
     Again,
     End(std::io::Result<Ended>),
+}
+
+/// One step of the walk of which it is known what is new, and patches of that are being made.
+pub(super) enum Settled {
+    /// Nothing of it is content.
+    Step(Event),
+    /// A small file.
+    File(Found, FileRead),
+    /// A small file with patches under way; what was read of it lacks its content until then.
+    PatchedFile(Found, FileRead, Patched),
+    /// A segment of a long file.
+    Segment(Named),
+    /// The same, with patches under way.
+    PatchedSegment(Patched),
+}
+
+/// Content for which patches are being made.
+pub(super) struct Patched {
+    pub(super) named: Pending<Named>,
+    /// Its bytes, which it holds in memory.
+    pub(super) bytes: usize,
+}
+
+impl Settled {
+    /// Bytes of content for which patches are under way.
+    pub(super) fn patched_bytes(&self) -> usize {
+        match self {
+            Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) => patched.bytes,
+            _ => 0,
+        }
+    }
+
+    /// Whether it can be saved without waiting.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) => patched.named.is_done(),
+            _ => true,
+        }
+    }
 }
 
 /// Steps under way, and no more of them than memory should hold.

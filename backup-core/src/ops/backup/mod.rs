@@ -7,6 +7,7 @@ mod content;
 mod events;
 mod options;
 mod parent;
+mod patching;
 mod probes;
 mod save;
 mod walk;
@@ -61,7 +62,9 @@ impl Repository {
             self.refresh()?;
         }
         let keys = self.period_keys(&options.class, started)?;
-        let parent = self.choose_parent(source, options)?;
+        // What another period holds has other names, and must not be referred to from this one.
+        let is_near = |parent: &Snapshot| parent.manifest.period == keys.domain().period;
+        let parent = self.choose_parent(source, options)?.filter(is_near);
         let mut notes: Vec<Warning> = Vec::new();
         if options.dry_run {
             self.require_writable()?;
@@ -193,7 +196,11 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(repository: &'a Repository, keys: Arc<PeriodKeys>, options: &'a BackupOptions, started: Time) -> Self {
         let id = RunId(repository.environment().random());
-        let saver = Saver::new(repository, keys, options.level, options.dry_run);
+        let mut saver = Saver::new(repository, keys, options.level, options.dry_run);
+        // What stands alone must be read without anything else.
+        if options.patches && !options.is_alone {
+            saver.allow_patches();
+        }
         Self { repository, options, id, started, checkpointed: started, parent: None, saver, named: Vec::new() }
     }
 
@@ -291,7 +298,8 @@ impl<'a> Run<'a> {
         };
         let rows = warnings.iter().take(WARNINGS_MAX as usize).map(row).collect();
         let loader = Loader::new(self.repository)?;
-        self.saver.save_node(&loader, &record::encode(&Warnings { row_version: ROW_VERSION, rows })).map(Some)
+        let record = record::encode(&Warnings { row_version: ROW_VERSION, rows });
+        self.saver.save_node(&loader, record, || Ok(None)).map(Some)
     }
 
     fn manifest(&self, kind: SourceKind, roots: Vec<Root>, counts: Counts, warnings: Option<ChunkId>) -> Manifest {

@@ -23,6 +23,7 @@ pub struct BackupOptions {
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_seconds: u64,
     pub(super) probes: Vec<ProbeRequest>,
+    pub(super) patches: bool,
     pub(super) is_alone: bool,
 }
 
@@ -46,6 +47,7 @@ impl Default for BackupOptions {
             checkpoint_bytes: 2 << 30,
             checkpoint_seconds: 300,
             probes: Vec::new(),
+            patches: true,
             is_alone: false,
         }
     }
@@ -108,6 +110,12 @@ impl BackupOptions {
     /// After so many seconds an entry names the packs so far; 300 by default.
     pub fn checkpoint_seconds(mut self, seconds: u64) -> Self {
         self.checkpoint_seconds = seconds;
+        self
+    }
+
+    /// Stores what changed as its difference from what the parent holds at the same place, where that is at hand and helps; so by default. What is stored reads the same either way.
+    pub fn patches(mut self, patches: bool) -> Self {
+        self.patches = patches;
         self
     }
 

@@ -35,10 +35,12 @@ impl Parent {
         Self { roots, started: snapshot.manifest.started, levels: Vec::new(), root: None }
     }
 
-    /// The walk begins a root.
-    pub(super) fn root(&mut self, path: &[u8]) {
+    /// The walk begins a root; returns the root of the parent's tree of it.
+    pub(super) fn root(&mut self, path: &[u8]) -> Option<ChunkId> {
         self.levels.clear();
-        self.root = self.roots.get(path).map(|root| Level { entries: TreeEntries::new(*root), next: None });
+        let root = self.roots.get(path).copied();
+        self.root = root.map(|root| Level { entries: TreeEntries::new(root), next: None });
+        root
     }
 
     /// The parent's entry of a name in the directory that the walk is in. Names must come in order.

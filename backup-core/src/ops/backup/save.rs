@@ -1,7 +1,7 @@
 //! The second half of a walk: saves what was read, in order, and builds trees from it.
 
-use super::content::{Ended, FileRead, Piece};
-use super::events::{Event, Found, Status};
+use super::content::{Ended, FileRead, Named, Piece, Standing};
+use super::events::{Event, Found, Settled, Status};
 use super::walk::Walk;
 use crate::error::Result;
 use crate::format::manifest::Root;
@@ -9,6 +9,7 @@ use crate::format::tree::{Content, Item};
 use crate::path;
 use crate::progress::Warning;
 use crate::repository::build::{ListBuilder, TreeBuilder};
+use crate::repository::save::Form;
 use crate::source::Visitor;
 use crate::source::files::is_sqlite;
 
@@ -28,13 +29,28 @@ pub(super) struct Building {
 
 impl Walk<'_, '_> {
     /// Saves one step of the walk.
-    pub(super) fn save(&mut self, event: Event) -> Result<()> {
+    pub(super) fn save(&mut self, settled: Settled) -> Result<()> {
+        match settled {
+            Settled::Step(event) => self.save_step(event),
+            Settled::File(found, read) => self.save_file(found, read),
+            Settled::PatchedFile(found, mut read, patched) => {
+                if let Ok(content) = &mut read.content {
+                    content.named = patched.named.wait();
+                }
+                self.save_file(found, read)
+            }
+            Settled::Segment(named) => self.save_segment(&named),
+            Settled::PatchedSegment(patched) => self.save_segment(&patched.named.wait()),
+        }
+    }
+
+    fn save_step(&mut self, event: Event) -> Result<()> {
         match event {
-            Event::Root(path) => {
+            Event::Root(path, old) => {
                 self.end_root()?;
                 self.building.path = path.clone();
                 self.building.root = Some(path);
-                self.building.directories.push((None, TreeBuilder::default()));
+                self.building.directories.push((None, TreeBuilder::new(old)));
                 Ok(())
             }
             Event::Enter(found) => {
@@ -42,7 +58,8 @@ impl Walk<'_, '_> {
                 if self.building.directories.len() > 1 {
                     self.building.path = path::join(&self.building.path, &found.entry.name);
                 }
-                self.building.directories.push((Some(found), TreeBuilder::default()));
+                let tree = TreeBuilder::new(found.old_tree());
+                self.building.directories.push((Some(found), tree));
                 Ok(())
             }
             Event::Leave => self.leave_directory(),
@@ -57,25 +74,19 @@ impl Walk<'_, '_> {
                 // The first name could not be read, and that was said.
                 None => Ok(()),
             },
-            Event::File(found) => {
-                let read = self.queue.next_read();
-                self.save_file(found, read)
-            }
-            Event::Begin(found, is_grouped) => {
-                self.building.file = Some((found, ListBuilder::new(is_grouped), false));
+            Event::Begin(found, group_bytes) => {
+                let list = ListBuilder::new(group_bytes, found.before.as_deref());
+                self.building.file = Some((found, list, false));
                 Ok(())
             }
             Event::Again => {
-                if let Some((_, list, _)) = &mut self.building.file {
-                    *list = ListBuilder::new(list.is_grouped());
+                if let Some((found, list, _)) = &mut self.building.file {
+                    *list = ListBuilder::new(list.group_bytes(), found.before.as_deref());
                 }
                 Ok(())
             }
-            Event::Segment(pending) => {
-                let (buffer, pieces) = pending.wait();
-                self.save_segment(&buffer, &pieces)
-            }
             Event::End(end) => self.end_file(end),
+            Event::File(_) | Event::Segment(_) => unreachable!("content is settled before it is saved"),
         }
     }
 
@@ -145,15 +156,16 @@ impl Walk<'_, '_> {
                 return Ok(());
             }
         };
+        let Named { buffer, pieces } = &content.named;
         if content.end.findings.database.is_none() {
-            self.note_sqlite(&found, &content.buffer);
+            self.note_sqlite(&found, buffer);
         }
-        found.entry.content = match content.pieces[..] {
+        found.entry.content = match pieces[..] {
             [] => Content::Inline { bytes: Vec::new() },
-            [Piece::Inline { start, end }] => Content::Inline { bytes: content.buffer[start..end].to_vec() },
+            [Piece::Inline { start, end }] => Content::Inline { bytes: buffer[start..end].to_vec() },
             _ => {
-                let mut list = ListBuilder::new(content.is_grouped);
-                self.save_pieces(&mut list, &content.buffer, &content.pieces)?;
+                let mut list = ListBuilder::new(content.group_bytes, found.before.as_deref());
+                self.save_pieces(&mut list, &content.named)?;
                 list.finish(&mut self.run.saver, &self.loader)?
             }
         };
@@ -180,12 +192,13 @@ impl Walk<'_, '_> {
         self.add(found)
     }
 
-    fn save_segment(&mut self, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
+    fn save_segment(&mut self, named: &Named) -> Result<()> {
+        let buffer = &named.buffer;
         let (found, mut list, seen) = self.building.file.take().expect("segments come inside a file");
         if !seen && !list.is_grouped() {
             self.note_sqlite(&found, buffer);
         }
-        self.save_pieces(&mut list, buffer, pieces)?;
+        self.save_pieces(&mut list, named)?;
         self.building.streamed_bytes += buffer.len() as u64;
         self.progress.advanced(0, buffer.len() as u64);
         self.building.file = Some((found, list, true));
@@ -205,17 +218,29 @@ impl Walk<'_, '_> {
         self.complete(found, end)
     }
 
-    fn save_pieces(&mut self, list: &mut ListBuilder, buffer: &[u8], pieces: &[Piece]) -> Result<()> {
-        let (saver, loader) = (&mut self.run.saver, &self.loader);
-        for piece in pieces {
-            let item = match *piece {
-                Piece::Zeros(length) => Item::Zeros { length },
-                Piece::Hole(length) => Item::Hole { length },
-                Piece::Inline { start, end } => Item::Inline { bytes: buffer[start..end].to_vec() },
-                Piece::Chunk { id, start, end, incompressible } => {
-                    saver.save_content(loader, &id, &buffer[start..end], incompressible)?;
+    fn save_pieces(&mut self, list: &mut ListBuilder, named: &Named) -> Result<()> {
+        let (saver, loader, buffer) = (&mut self.run.saver, &self.loader, &named.buffer);
+        for piece in &named.pieces {
+            let item = match piece {
+                Piece::Zeros(length) => Item::Zeros { length: *length },
+                Piece::Hole(length) => Item::Hole { length: *length },
+                Piece::Inline { start, end } => Item::Inline { bytes: buffer[*start..*end].to_vec() },
+                Piece::Same(length) => {
+                    list.keep(*length, saver, loader)?;
+                    continue;
+                }
+                Piece::Chunk { id, start, end, incompressible, standing } => {
                     let length = u32::try_from(end - start).expect("chunks are bounded by CHUNK_BYTES_MAX");
-                    Item::Chunk { length, decode_bytes: length, id }
+                    if let Standing::New(patch) = standing {
+                        let piece = Form::Piece { incompressible: *incompressible };
+                        let form = if list.is_grouped() { Form::Pages } else { piece };
+                        saver.put_content(id, &buffer[*start..*end], form, patch.as_ref())?;
+                    }
+                    let decode_bytes = match standing {
+                        Standing::Stored(Some(decode_bytes)) => *decode_bytes,
+                        _ => saver.decode_bytes(loader, &id.prefix(), length),
+                    };
+                    Item::Chunk { length, decode_bytes, id: *id }
                 }
             };
             list.push(item, saver, loader)?;

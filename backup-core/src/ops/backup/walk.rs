@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::content::{self, Ended, SMALL_FILE_BYTES_MAX, Segment, Streaming};
+use super::content::{self, Ended, Named, SMALL_FILE_BYTES_MAX, Segment, Streaming};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
+use super::patching::Patching;
 use super::probes::Probing;
 use super::save::Building;
 use super::{Outcome, Run};
@@ -39,6 +40,7 @@ pub(super) struct Walk<'r, 'a> {
     /// Directories entered and left so far: while it is equal, files lie in the same directory.
     entered: u64,
     pub(super) queue: Queue,
+    pub(super) patching: Patching,
     /// Files with several names, by their group: the first name's entry, once it is complete.
     pub(super) links: HashMap<u64, Option<Entry>>,
     pub(super) building: Building,
@@ -91,6 +93,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             batch: Batch::default(),
             entered: 0,
             queue: Queue::new(work_max),
+            patching: Patching::new(parent),
             links: HashMap::new(),
             building: Building::default(),
             counts: Counts::default(),
@@ -104,7 +107,10 @@ impl<'r, 'a> Walk<'r, 'a> {
     pub(super) fn finish(mut self) -> Result<Outcome> {
         self.send_batch();
         while let Some(event) = self.queue.next() {
-            self.save(event)?;
+            self.settle(event)?;
+        }
+        while let Some(settled) = self.patching.next() {
+            self.save(settled)?;
         }
         self.end_root()?;
         let probes = std::mem::take(&mut self.probing).finish();
@@ -183,10 +189,20 @@ impl<'r, 'a> Walk<'r, 'a> {
             self.send_batch();
         }
         while let Some(event) = self.queue.next_ready() {
-            self.save(event)?;
+            self.settle(event)?;
         }
         self.run.repository.options.cancel.check()?;
         self.run.checkpoint_if_due()
+    }
+
+    /// Finds out what is new of a step, and saves the steps that are ready for it.
+    fn settle(&mut self, event: Event) -> Result<()> {
+        let workers = &self.run.repository.workers;
+        self.patching.settle(event, &mut self.queue, &mut self.run.saver, &self.loader, workers)?;
+        while let Some(settled) = self.patching.next_ready() {
+            self.save(settled)?;
+        }
+        Ok(())
     }
 
     fn send_batch(&mut self) {
@@ -213,10 +229,10 @@ impl<'r, 'a> Walk<'r, 'a> {
         }
         let requests = self.probing.requests(&self.path_here(&found.entry.name));
         let streaming = Streaming::open(handle, &keys, self.run.options.content_hash, requests);
-        let is_grouped = streaming.as_ref().is_ok_and(Streaming::is_grouped);
+        let group_bytes = streaming.as_ref().map_or(None, Streaming::group_bytes);
         // Of a database that was stored before, most groups are there already.
-        let tries = !(is_grouped && found.before.is_some());
-        self.step(Event::Begin(found, is_grouped))?;
+        let tries = group_bytes.is_none() || found.before.is_none();
+        self.step(Event::Begin(found, group_bytes))?;
         let end = match streaming {
             Ok(streaming) => self.stream_segments(streaming, &keys, tries)?,
             Err(error) => Err(error),
@@ -236,7 +252,7 @@ impl<'r, 'a> Walk<'r, 'a> {
                     let keys = Arc::clone(keys);
                     let pending = self.run.repository.workers.submit(move || {
                         let pieces = content::name(&keys, &buffer, &cuts, tries);
-                        (buffer, pieces)
+                        Named { buffer, pieces }
                     });
                     self.step(Event::Segment(pending))?;
                 }
@@ -254,10 +270,8 @@ impl Visitor for Walk<'_, '_> {
             return Err(Error::Usage { what: format!("there are more than {ROOTS_MAX} roots") });
         }
         self.here = vec![path.to_vec()];
-        if let Some(parent) = &mut self.parent {
-            parent.root(path);
-        }
-        self.step(Event::Root(path.to_vec()))
+        let old = self.parent.as_mut().and_then(|parent| parent.root(path));
+        self.step(Event::Root(path.to_vec(), old))
     }
 
     fn enter(&mut self, mut entry: Entry, owner: Owner, handle: Box<dyn Handle>) -> Result<()> {
@@ -265,6 +279,7 @@ impl Visitor for Walk<'_, '_> {
         if let Some(parent) = &mut self.parent {
             parent.enter(before.as_ref());
         }
+        let content = before.as_ref().map(|before| Box::new(before.content.clone()));
         self.attributes(&mut entry, before.filter(|_| unchanged), &*handle);
         let path = match (self.here.len(), self.here.last()) {
             (1, Some(root)) => root.clone(),
@@ -273,7 +288,7 @@ impl Visitor for Walk<'_, '_> {
         };
         self.here.push(path);
         self.entered += 1;
-        self.step(Event::Enter(Found::new(entry, owner, Status::Other)))
+        self.step(Event::Enter(Found { before: content, ..Found::new(entry, owner, Status::Other) }))
     }
 
     fn leave(&mut self, _incomplete: bool) -> Result<()> {

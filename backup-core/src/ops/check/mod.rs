@@ -9,7 +9,8 @@ pub(crate) mod trace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+pub(crate) use crate::error::unless_damage;
 use crate::format::bodies::CheckBody;
 use crate::format::name::ObjectName;
 use crate::format::record;
@@ -288,13 +289,4 @@ fn damage_of(object: String, kind: &'static str, needs: BTreeMap<EntryId, Vec<Ve
     paths.dedup();
     paths.truncate(PATHS_MAX);
     Damage { object, kind, snapshots, paths }
-}
-
-/// Lets damage pass as `None`; other errors end the check.
-pub(crate) fn unless_damage<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_damage() || matches!(error, Error::Newer { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -156,7 +156,9 @@ impl<'env> Plan<'_, '_, 'env> {
     /// Fails before anything is written where a new target cannot hold it all.
     fn check_space(&self, target: &Target, entry: &Entry, existed: bool) -> Result<()> {
         let is_empty = !existed || target.root().names().is_ok_and(|names| names.is_empty());
-        let needed_bytes = entry.content.sums().decode_bytes;
+        // Holes take up nothing; bases that must be decoded do not either.
+        let sums = entry.content.sums();
+        let needed_bytes = sums.decode_bytes.min(sums.plaintext_bytes);
         if !is_empty || self.selection.is_partial() {
             return Ok(());
         }

@@ -133,7 +133,7 @@ fn read(handle: &dyn Handle, limit: usize) -> (Vec<Stretch>, Vec<u8>, bool) {
     let (mut stretches, mut bytes) = (Vec::new(), Vec::new());
     loop {
         match reader.read(&mut bytes, limit).unwrap() {
-            Stretch::Again => panic!("plain files do not begin again"),
+            Stretch::Same(_) | Stretch::Again => panic!("plain files are read once, and whole"),
             Stretch::End => return (stretches, bytes, reader.finish().unwrap().changed),
             stretch => stretches.push(stretch),
         }
@@ -199,7 +199,7 @@ fn holes_of_sparse_files_are_told() {
     let length = |stretch: &Stretch| match stretch {
         Stretch::Data(count) => *count as u64,
         Stretch::Hole(count) => *count,
-        Stretch::Again | Stretch::End => 0,
+        Stretch::Same(_) | Stretch::Again | Stretch::End => 0,
     };
     assert_eq!(stretches[0], Stretch::Hole(1 << 20));
     assert!(matches!(stretches[stretches.len() - 1], Stretch::Hole(_)));

@@ -62,7 +62,7 @@ fn read_all(kept: &Kept, limit: usize) -> io::Result<Vec<u8>> {
         match reader.read(&mut content, limit)? {
             Stretch::Data(length) => assert!(length <= limit),
             Stretch::Hole(_) => panic!("a stream has no holes"),
-            Stretch::Again => panic!("streams do not begin again"),
+            Stretch::Same(_) | Stretch::Again => panic!("streams are read once, and whole"),
             Stretch::End => break,
         }
     }

@@ -1,0 +1,54 @@
+//! Chains of patches: what must be decoded for a chunk, found in the tables alone.
+
+use super::{Index, Location};
+use crate::id::ChunkPrefix;
+use crate::limits::PATCH_DEPTH_MAX;
+
+impl Index {
+    /// Whether a location can be decoded as far as the tables tell: it is not bad, and if it is a patch, a location of its base of smaller depth can be decoded.
+    pub(crate) fn is_supported(&self, location: Location, is_bad: &impl Fn(Location) -> bool) -> bool {
+        if is_bad(location) {
+            return false;
+        }
+        let Some((row, ..)) = self.pack(location.pack).table.row(location.row) else { return false };
+        let Some(base) = row.base else { return true };
+        self.locations(&base).any(|location| self.depth(location) < row.depth && self.is_supported(location, is_bad))
+    }
+
+    /// The locations to decode for one, its own last, the one that is stored whole first; `None` where a base has no location. Of several locations of a base it takes the one of smallest
+    /// depth.
+    pub(crate) fn chain(&self, location: Location) -> Option<Vec<Location>> {
+        let mut chain = vec![location];
+        let (mut row, ..) = self.pack(location.pack).table.row(location.row)?;
+        while let Some(base) = row.base {
+            let below = self.locations(&base).filter(|below| self.depth(*below) < row.depth);
+            let below = below.min_by_key(|below| self.depth(*below))?;
+            (row, ..) = self.pack(below.pack).table.row(below.row)?;
+            chain.push(below);
+            if chain.len() as u64 > PATCH_DEPTH_MAX + 1 {
+                return None;
+            }
+        }
+        chain.reverse();
+        Some(chain)
+    }
+
+    /// Plaintext bytes of a chunk and of all its bases, as its shallowest location needs them; `None` where it has none that can be decoded.
+    pub(crate) fn decode_bytes(&self, prefix: &ChunkPrefix) -> Option<u32> {
+        let location = self.locations(prefix).min_by_key(|location| self.depth(*location))?;
+        if self.depth(location) == 0 {
+            return self.plain(location);
+        }
+        let chain = self.chain(location)?;
+        chain.iter().try_fold(0u32, |sum, location| sum.checked_add(self.plain(*location)?))
+    }
+
+    /// The depth of a location.
+    pub(crate) fn depth(&self, location: Location) -> u8 {
+        self.pack(location.pack).table.depth(location.row)
+    }
+
+    fn plain(&self, location: Location) -> Option<u32> {
+        self.pack(location.pack).table.row(location.row).map(|(row, ..)| row.plain)
+    }
+}

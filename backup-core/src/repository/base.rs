@@ -1,0 +1,183 @@
+//! Bases for patches: found through the index, decoded if they are at hand, and used only after their ids were verified.
+//!
+//! At hand is what can be read without paying for it: from storage that is near, or from the local cache. Finding a base takes no reading ([`Loader::base`]); decoding it and making the
+//! patch is for workers, who share [`AtHand`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::load::{Loader, chunk_id};
+use super::recent::Recent;
+use crate::compress;
+use crate::format::constants::FRAME_NODE;
+use crate::id::{ChunkId, ChunkPrefix, PackId};
+use crate::index::Location;
+use crate::keyring::PeriodKeys;
+use crate::pack::reader::OpenPack;
+use crate::storage::Storage;
+
+/// Bytes of opened frames that are kept for the next base.
+const KEPT_BYTES: usize = 32 << 20;
+/// The least level of patches: they are small, so that a higher one costs little, and lower ones find next to nothing in a prefix.
+const LEVEL_MIN: i32 = 6;
+/// What a patch costs beyond its payload: the base and the length in its table's row.
+const ROW_BYTES: usize = 20;
+/// So many bytes that a restore must decode beyond the chunk itself are as dear as one stored byte: measured over 100 steps of a database, with this price both the bytes stored
+/// and the bytes decoded are fewer than with the version before as the only base.
+const DECODED_PER_STORED: usize = 200;
+
+/// A stored chunk that a patch can be made against.
+pub(crate) struct Base {
+    /// What must be decoded for it: the link that is stored whole first, its own last.
+    links: Vec<Link>,
+    is_node: bool,
+}
+
+struct Link {
+    pack: Arc<OpenPack>,
+    row: u32,
+}
+
+/// A chunk's difference from its base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub(crate) base: ChunkPrefix,
+    /// Number of patches to decode for the chunk, this one included.
+    pub(crate) depth: u8,
+    pub(crate) payload: Vec<u8>,
+    /// Plaintext bytes of the chunk and of all its bases.
+    pub(crate) decode_bytes: u32,
+}
+
+impl Loader<'_> {
+    /// Finds a location of a chunk that a patch of at most `depth_max` can be made against: in the period of `keys`, in frames of the same kind, and not known to be bad.
+    pub(crate) fn base(&self, keys: &PeriodKeys, prefix: &ChunkPrefix, is_node: bool, depth_max: u8) -> Option<Base> {
+        let fits = |location: &Location| {
+            let pack = self.index.pack(location.pack);
+            let kind = pack.table.row(location.row).and_then(|(_, frame, _)| pack.table.frames().get(frame as usize));
+            self.index.depth(*location) < depth_max
+                && *pack.place.domain == *keys.domain()
+                && kind.is_some_and(|frame| (frame.kind == FRAME_NODE) == is_node)
+        };
+        let location = self.index.locations(prefix).filter(fits).min_by_key(|location| self.index.depth(*location))?;
+        let chain = self.index.chain(location)?;
+        if chain.iter().any(|location| self.is_bad(*location)) {
+            return None;
+        }
+        let links: Vec<Link> = chain
+            .iter()
+            .map(|location| Link { pack: Arc::clone(self.index.pack(location.pack)), row: location.row })
+            .collect();
+        Some(Base { links, is_node })
+    }
+
+    /// The chunk that lies behind one in its pack: where content moved, what followed it then is what follows it now, about.
+    pub(crate) fn neighbour(&self, prefix: &ChunkPrefix) -> Option<ChunkPrefix> {
+        let location = self.index.locations(prefix).next()?;
+        self.index.pack(location.pack).table.prefixes().get(location.row as usize + 1).copied()
+    }
+}
+
+/// What workers need to decode bases. Clones share the frames that were opened last.
+#[derive(Clone)]
+pub(crate) struct AtHand {
+    storage: Storage,
+    keys: Arc<PeriodKeys>,
+    frames: Arc<Mutex<Recent<(PackId, u32)>>>,
+    level: i32,
+}
+
+impl AtHand {
+    /// `None` where nothing that is stored can be had without paying for it.
+    pub(crate) fn new(storage: &Storage, keys: &Arc<PeriodKeys>, level: i32) -> Option<Self> {
+        let frames = Arc::new(Mutex::new(Recent::new(KEPT_BYTES)));
+        let at_hand = || Self { storage: storage.clone(), keys: Arc::clone(keys), frames, level: level.max(LEVEL_MIN) };
+        (storage.is_near() || storage.has_cache()).then(at_hand)
+    }
+
+    /// Makes a patch against a base, or against one of the base's own bases where the chain is then so much shorter. `None` where none of them is at hand or what its name says,
+    /// or where storing the chunk whole costs no more.
+    pub(crate) fn patch(&self, base: &Base, id: &ChunkId, plaintext: &[u8]) -> Option<Patch> {
+        let chain = self.decode(base)?;
+        let (number, payload, cost) = self.cheapest(&chain, plaintext)?;
+        if !self.is_worth_it(cost, plaintext) {
+            return None;
+        }
+        let (link, base_plaintext) = (&base.links[number], &chain[number]);
+        let (row, ..) = link.pack.table.row(link.row)?;
+        if chunk_id(&self.keys, base.is_node, base_plaintext).prefix() != row.prefix {
+            return None;
+        }
+        // Nobody has the plaintext once the source changed: what is uploaded must be known to yield it.
+        let decoded = compress::decompress_patch(base_plaintext, &payload, plaintext.len()).ok()?;
+        if chunk_id(&self.keys, base.is_node, &decoded) != *id {
+            return None;
+        }
+        let below: usize = chain[..=number].iter().map(Vec::len).sum();
+        let decode_bytes = u32::try_from(below + plaintext.len()).ok()?;
+        Some(Patch { base: row.prefix, depth: row.depth + 1, payload, decode_bytes })
+    }
+
+    /// The patch of least cost, stored bytes and the price of what must be decoded for it together, and the link that it is made against: the last, or one that lies 1, 3, 7... links before.
+    fn cheapest(&self, chain: &[Vec<u8>], plaintext: &[u8]) -> Option<(usize, Vec<u8>, usize)> {
+        let mut cheapest: Option<(usize, Vec<u8>, usize)> = None;
+        let mut distance = 1;
+        while distance <= chain.len() {
+            let number = chain.len() - distance;
+            let decoded: usize = chain[..=number].iter().map(Vec::len).sum();
+            let payload = compress::compress_patch(self.level, &chain[number], plaintext)?;
+            let cost = payload.len() + ROW_BYTES + decoded / DECODED_PER_STORED;
+            if cheapest.as_ref().is_none_or(|(.., least)| cost < *least) {
+                cheapest = Some((number, payload, cost));
+            }
+            distance *= 2;
+        }
+        cheapest
+    }
+
+    /// Whether a patch costs clearly less than what the chunk would take up whole.
+    fn is_worth_it(&self, cost: usize, plaintext: &[u8]) -> bool {
+        const SURELY: usize = 16;
+        if cost * SURELY < plaintext.len() {
+            return true;
+        }
+        let mut whole = Vec::new();
+        compress::compress(self.level, plaintext, &mut whole);
+        // Chunks that share a frame take up a little less than alone.
+        cost < whole.len().min(plaintext.len()) / 10 * 9
+    }
+
+    /// The plaintexts of all links.
+    fn decode(&self, base: &Base) -> Option<Vec<Vec<u8>>> {
+        let mut chain: Vec<Vec<u8>> = Vec::with_capacity(base.links.len());
+        for link in &base.links {
+            let (row, frame, offset) = link.pack.table.row(link.row)?;
+            let payloads = self.frame(&link.pack, frame)?;
+            let payload = payloads.get(offset as usize..offset as usize + row.payload as usize)?;
+            let plaintext = match (chain.last(), row.base) {
+                (None, None) => payload.to_vec(),
+                (Some(below), Some(_)) => compress::decompress_patch(below, payload, row.plain as usize).ok()?,
+                _ => return None,
+            };
+            chain.push(plaintext);
+        }
+        Some(chain)
+    }
+
+    /// The payloads of a frame, if they are at hand.
+    fn frame(&self, pack: &OpenPack, number: u32) -> Option<Arc<Vec<u8>>> {
+        let key = (pack.place.id, number);
+        let recent = || self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(payloads) = recent().get(&key) {
+            return Some(payloads);
+        }
+        let frame = pack.table.frames().get(number as usize)?;
+        let (name, stored) = (pack.place.name(), u64::from(frame.stored));
+        let blob = match self.storage.is_near() {
+            true => self.storage.read_range(&name, frame.offset, stored).ok()?,
+            false => self.storage.cached_piece(&name, Some((frame.offset, stored)), stored)?,
+        };
+        let payloads = Arc::new(pack.open_frame(number, blob).ok()?);
+        recent().put(key, Arc::clone(&payloads));
+        Some(payloads)
+    }
+}
