@@ -7,339 +7,32 @@
 mod corpus;
 mod kit;
 
-use std::collections::HashMap;
 use std::error::Error;
 
-use kit::trading::{PAGE_BYTES, Trading};
-use kit::versions::{Versions, frame, together, unframe};
+use kit::chains::{Back, DEPTH_MAX, Patches, Rule, play};
+use kit::trading::Trading;
+use kit::versions::{Bounds, Versions};
 use kit::{head, mib, row, timed};
 
 /// Level of the frames that bounds are counted with.
 const BOUND_LEVEL: i32 = 3;
 /// Pages of a group, and the level.
 const GROUPS: [(usize, i32); 8] = [(2, 6), (2, 3), (4, 6), (1, 6), (1, 3), (4, 3), (8, 6), (1, 9)];
-/// Bytes of a row and an item, with a base and without, and of a leaf that changed: its own row and item, its frame's header, and its share of the levels above.
-const PATCH_ROW: usize = 72;
-const WHOLE_ROW: usize = 56;
-const LEAF: usize = 110;
-const LEAF_ITEMS: u32 = 256;
-/// Bytes of payloads that are lost together.
-const FRAMES: [usize; 2] = [128 << 10, 1 << 20];
-/// A closure at which a price has its full size at once.
-const ALWAYS: f64 = -1e9;
-/// What a whole chunk takes among others, of what it takes alone.
-const WHOLE_SHARE: f64 = 0.8;
-const MIB: usize = 1 << 20;
-/// The deepest that the format allows.
-const DEPTH_MAX: u8 = 32;
 
-/// What a chunk that changed is stored against.
-#[derive(Clone, Copy, Debug)]
-enum Policy {
-    /// The version before, down to a depth. Where that is reached, or the closure exceeds a bound, the deepest of the step go back.
-    Previous { depth: u8, closure: f64, back: Back },
-    /// Of its versions since it was whole, counted in a radix, the one with the lowest digit cleared.
-    Cleared(usize),
-    /// The version before, or the next one below it with a depth less than this.
-    Within(u8),
-    /// Of the versions 1, 2, 4... back on its chain, the whole one below and itself, what costs least, each chunk more to decode counted as so many bytes. With a closure
-    /// given, that price begins at it and has its full size at three.
-    Priced { bytes: f64, from: f64 },
-}
-
-/// What a chunk that is too deep is stored as.
-#[derive(Clone, Copy, Debug)]
-enum Back {
-    Whole,
-    /// Against the version that is whole, if that takes less than half of a whole one.
-    Root,
-}
-
-/// One stored version of a chunk.
-#[derive(Clone, Copy)]
-struct Stored {
-    step: usize,
-    /// Place of its base in the chunk's versions.
-    base: Option<usize>,
-    depth: u8,
-    decode: usize,
-    /// Place of its payload among those of its step and kind.
-    offset: usize,
-}
-
-/// Patches of groups of some pages at one level, each made once.
-struct Patches<'a> {
-    versions: &'a Versions,
-    pages: usize,
-    level: i32,
-    made: HashMap<(u32, u16, u16), Box<[u8]>>,
-    whole: HashMap<(u32, u16), usize>,
-}
-
-impl Patches<'_> {
-    fn get(&mut self, group: u32, step: usize, base: usize) -> &[u8] {
-        let (versions, pages, level) = (self.versions, self.pages, self.level);
-        self.made.entry((group, step as u16, base as u16)).or_insert_with(|| {
-            let old = versions.group(group, pages, base);
-            frame(level, &old, &versions.group(group, pages, step)).into()
-        })
-    }
-
-    fn whole(&mut self, group: u32, step: usize) -> usize {
-        let (versions, pages, level) = (self.versions, self.pages, self.level);
-        *self
-            .whole
-            .entry((group, step as u16))
-            .or_insert_with(|| frame(level, &[], &versions.group(group, pages, step)).len())
-    }
-}
-
-/// What a policy came to.
-#[derive(Default)]
-struct Outcome {
-    raw: usize,
-    packed: [usize; 2],
-    wholes: usize,
-    patches: usize,
-    closure: f64,
-    closure_max: f64,
-    depth: u8,
-    lost: [usize; 2],
-    chunks: usize,
-    decode_seconds: f64,
-}
-
-/// The chunks of a database and all their stored versions.
-struct Chunks<'a, 'b> {
-    patches: &'a mut Patches<'b>,
-    stored: Vec<Vec<Stored>>,
-    decode: usize,
-    policy: Policy,
-}
-
-impl<'a, 'b> Chunks<'a, 'b> {
-    fn new(patches: &'a mut Patches<'b>, policy: Policy) -> Self {
-        let mut chunks = Self { patches, stored: Vec::new(), decode: 0, policy };
-        let bytes = chunks.patches.pages * PAGE_BYTES;
-        for group in 0..chunks.patches.versions.bytes(0).div_ceil(bytes) as u32 {
-            chunks.put(group, 0, None, group as usize * bytes);
-        }
-        chunks
-    }
-
-    fn put(&mut self, group: u32, step: usize, base: Option<usize>, offset: usize) {
-        let bytes = self.patches.versions.group(group, self.patches.pages, step).len();
-        if self.stored.len() <= group as usize {
-            self.stored.resize(group as usize + 1, Vec::new());
-        }
-        let chain = &mut self.stored[group as usize];
-        self.decode -= chain.last().map_or(0, |last| last.decode);
-        let (depth, below) = base.map_or((0, 0), |base| (chain[base].depth + 1, chain[base].decode));
-        chain.push(Stored { step, base, depth, decode: below + bytes, offset });
-        self.decode += below + bytes;
-    }
-
-    /// The base that the policy wants for the next version of a chunk.
-    fn base(&mut self, group: u32, step: usize) -> Option<usize> {
-        let chain = self.stored.get(group as usize)?;
-        let last = chain.len().checked_sub(1)?;
-        let chosen = match self.policy {
-            Policy::Priced { bytes, from } => {
-                let now = self.decode as f64 / self.patches.versions.bytes(step - 1) as f64;
-                return self.cheapest(group, step, bytes * ((now - from) / (3.0 - from)).max(0.0));
-            }
-            Policy::Previous { depth, .. } if chain[last].depth < depth => Some(last),
-            Policy::Previous { back, .. } => return self.back(group, step, back),
-            Policy::Cleared(radix) => {
-                let root = root(chain);
-                let number = chain.len() - root;
-                let mut power = 1;
-                while number % (power * radix) == 0 {
-                    power *= radix;
-                }
-                Some(root + number / (power * radix) * (power * radix))
-            }
-            Policy::Within(depth) => {
-                let mut base = last;
-                while chain[base].depth >= depth {
-                    base = chain[base].base?;
-                }
-                Some(base)
-            }
-        };
-        let base = chosen?;
-        self.worth(group, step, base)
-    }
-
-    fn cheapest(&mut self, group: u32, step: usize, price: f64) -> Option<usize> {
-        let chain = self.stored[group as usize].clone();
-        let (mut place, mut back, mut next) = (chain.len() - 1, 0, 0);
-        let mut best = (self.patches.whole(group, step) as f64 * WHOLE_SHARE, None);
-        loop {
-            let is_root = chain[place].base.is_none();
-            if chain[place].depth < DEPTH_MAX && (back == next || is_root) {
-                let patch = self.patches.get(group, step, chain[place].step).len() + PATCH_ROW - WHOLE_ROW;
-                let cost = patch as f64 + price * f64::from(chain[place].depth + 1);
-                if cost < best.0 {
-                    best = (cost, Some(place));
-                }
-            }
-            next = if back == next { 2 * next + 1 } else { next };
-            back += 1;
-            match chain[place].base {
-                Some(base) => place = base,
-                None => return best.1,
-            }
-        }
-    }
-
-    fn back(&mut self, group: u32, step: usize, back: Back) -> Option<usize> {
-        match back {
-            Back::Whole => None,
-            Back::Root => self.worth(group, step, root(&self.stored[group as usize])),
-        }
-    }
-
-    /// The base, if the patch against it takes less than half of the whole chunk.
-    fn worth(&mut self, group: u32, step: usize, base: usize) -> Option<usize> {
-        let at = self.stored[group as usize][base].step;
-        let patch = self.patches.get(group, step, at).len();
-        // Nothing of a database compresses to an eighth.
-        let is_small = 16 * patch < self.patches.pages * PAGE_BYTES;
-        (is_small || 2 * patch < self.patches.whole(group, step)).then_some(base)
-    }
-
-    /// Stores a step, and adds what that takes.
-    fn step(&mut self, step: usize, outcome: &mut Outcome) {
-        let changed = self.patches.versions.changed(step, self.patches.pages);
-        let mut bases: Vec<(u32, Option<usize>)> =
-            changed.iter().map(|group| (*group, self.base(*group, step))).collect();
-        if let Policy::Previous { closure, back, .. } = self.policy {
-            self.bound(step, closure, back, &mut bases);
-        }
-        let (mut payloads, mut plain): (Vec<Box<[u8]>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
-        let mut offsets = [0, 0];
-        for (group, base) in bases {
-            match base {
-                Some(base) => {
-                    let at = self.stored[group as usize][base].step;
-                    self.put(group, step, Some(base), offsets[0]);
-                    payloads.push(self.patches.get(group, step, at).into());
-                    offsets[0] += payloads.last().map_or(0, |payload| payload.len());
-                }
-                None => {
-                    self.put(group, step, None, offsets[1]);
-                    plain.push(self.patches.versions.group(group, self.patches.pages, step));
-                    offsets[1] += self.patches.pages * PAGE_BYTES;
-                }
-            }
-        }
-        let leaves = changed.iter().map(|group| group / LEAF_ITEMS).collect::<std::collections::BTreeSet<_>>().len();
-        let fixed = payloads.len() * PATCH_ROW
-            + plain.len() * WHOLE_ROW
-            + leaves * LEAF
-            + together(self.patches.level, MIB, plain.iter().map(Vec::as_slice));
-        outcome.raw += fixed + offsets[0] + 32 * offsets[0].div_ceil(FRAMES[0]);
-        for (packed, bytes) in outcome.packed.iter_mut().zip(FRAMES) {
-            *packed += fixed + together(self.patches.level, bytes, payloads.iter().map(|payload| &**payload));
-        }
-        outcome.patches += payloads.len();
-        outcome.wholes += plain.len();
-        let closure = self.decode as f64 / self.patches.versions.bytes(step) as f64;
-        outcome.closure = closure;
-        outcome.closure_max = outcome.closure_max.max(closure);
-    }
-
-    /// Takes the deepest of a step back until all that is decoded is within the bound again.
-    fn bound(&mut self, step: usize, closure: f64, back: Back, bases: &mut [(u32, Option<usize>)]) {
-        let bytes = self.patches.pages * PAGE_BYTES;
-        let added: usize = bases.iter().filter(|(_, base)| base.is_some()).count() * bytes;
-        let mut over = (self.decode + added) as f64 - closure * self.patches.versions.bytes(step) as f64;
-        let depth = |chunks: &Self, group: u32| chunks.stored.get(group as usize).and_then(|c| c.last()).map_or(0, |c| c.depth);
-        let mut order: Vec<usize> = (0..bases.len()).collect();
-        order.sort_by_key(|place| std::cmp::Reverse(depth(self, bases[*place].0)));
-        for place in order {
-            let (group, base) = bases[place];
-            if over <= 0.0 || base.is_none() {
-                continue;
-            }
-            let now = self.back(group, step, back);
-            let kept = if now.is_some() { 1 } else { 0 };
-            over -= ((usize::from(depth(self, group)) + 1 - kept) * bytes) as f64;
-            bases[place].1 = now;
-        }
-    }
-
-    /// How much of the last step's chunks depends on the worst frame of patches.
-    fn lost(&self, frame: usize) -> usize {
-        let mut dependents: HashMap<(usize, usize), usize> = HashMap::new();
-        for chain in &self.stored {
-            let (mut place, mut seen) = (chain.len() - 1, Vec::new());
-            while let Some(base) = chain[place].base {
-                seen.push((chain[place].step, chain[place].offset / frame));
-                place = base;
-            }
-            seen.dedup();
-            seen.into_iter().for_each(|frame| *dependents.entry(frame).or_default() += 1);
-        }
-        dependents.into_values().max().unwrap_or(0)
-    }
-
-    /// Decodes all patches that the last step needs.
-    fn decode_patches(&mut self) -> f64 {
-        let last = self.patches.versions.steps();
-        let (bytes, mut seconds) = (self.patches.pages * PAGE_BYTES, 0.0);
-        for group in 0..self.stored.len() as u32 {
-            let chain = self.stored[group as usize].clone();
-            let (mut place, mut way) = (chain.len() - 1, Vec::new());
-            while let Some(base) = chain[place].base {
-                way.push((chain[place].step, chain[base].step));
-                place = base;
-            }
-            let mut plain = self.patches.versions.group(group, self.patches.pages, chain[place].step);
-            for (step, base) in way.into_iter().rev() {
-                let payload = self.patches.get(group, step, base).to_vec();
-                let ((), took) = timed(|| plain = unframe(&plain, &payload, bytes));
-                seconds += took;
-            }
-            assert!(plain == self.patches.versions.group(group, self.patches.pages, last), "a chain gives its last version");
-        }
-        seconds
-    }
-}
-
-/// The last version that is whole.
-fn root(chain: &[Stored]) -> usize {
-    chain.iter().rposition(|stored| stored.depth == 0).unwrap_or(0)
-}
-
-fn play(patches: &mut Patches<'_>, policy: Policy) -> Outcome {
-    let steps = patches.versions.steps();
-    let mut outcome = Outcome::default();
-    let mut chunks = Chunks::new(patches, policy);
-    for step in 1..=steps {
-        chunks.step(step, &mut outcome);
-    }
-    outcome.depth = chunks.stored.iter().filter_map(|chain| chain.last()).map(|stored| stored.depth).max().unwrap_or(0);
-    outcome.lost = FRAMES.map(|frame| chunks.lost(frame));
-    outcome.chunks = chunks.stored.len();
-    outcome.decode_seconds = chunks.decode_patches();
-    outcome
-}
-
-fn policies() -> Vec<Policy> {
-    let priced = |bytes, from| Policy::Priced { bytes, from };
-    let previous = |depth, closure, back| Policy::Previous { depth, closure, back };
+/// The rules that are compared.
+fn rules() -> Vec<Rule> {
+    let priced = |bytes, from| Rule::Priced { bytes, from };
+    let previous = |depth, closure, back| Rule::Previous { depth, closure, back };
     vec![
         previous(DEPTH_MAX, f64::INFINITY, Back::Root),
-        priced(20.0, ALWAYS),
-        priced(40.0, ALWAYS),
-        priced(80.0, ALWAYS),
-        priced(160.0, ALWAYS),
-        priced(80.0, 1.0),
-        priced(160.0, 1.0),
-        priced(80.0, 2.0),
-        priced(160.0, 2.0),
+        priced(20.0, None),
+        priced(40.0, None),
+        priced(80.0, None),
+        priced(160.0, None),
+        priced(80.0, Some(1.0)),
+        priced(160.0, Some(1.0)),
+        priced(80.0, Some(2.0)),
+        priced(160.0, Some(2.0)),
         previous(DEPTH_MAX, f64::INFINITY, Back::Whole),
         previous(DEPTH_MAX, 3.0, Back::Whole),
         previous(DEPTH_MAX, 3.0, Back::Root),
@@ -347,10 +40,10 @@ fn policies() -> Vec<Policy> {
         previous(8, f64::INFINITY, Back::Whole),
         previous(8, f64::INFINITY, Back::Root),
         previous(16, f64::INFINITY, Back::Root),
-        Policy::Cleared(2),
-        Policy::Cleared(4),
-        Policy::Cleared(usize::MAX >> 32),
-        Policy::Within(3),
+        Rule::Cleared(2),
+        Rule::Cleared(4),
+        Rule::Cleared(usize::MAX >> 32),
+        Rule::Within(3),
     ]
 }
 
@@ -364,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bound = bounds(&versions);
     for (pages, level) in if kit::is_trial() { &GROUPS[..1] } else { &GROUPS[..] } {
         let (pages, level) = (*pages, *level);
-        let mut patches = Patches { versions: &versions, pages, level, made: HashMap::new(), whole: HashMap::new() };
+        let mut patches = Patches::new(&versions, pages, level);
         table(&mut patches, bound, steps);
     }
     Ok(())
@@ -375,54 +68,69 @@ fn record(bytes: u64, steps: usize) -> Result<Versions, Box<dyn Error>> {
     let path = directory.path().join("trading.db");
     let mut trading = Trading::create(&path, 1, bytes)?;
     trading.checkpoint()?;
-    let mut versions = Versions::new(&path)?;
+    let mut versions = Versions::new(&trading)?;
     for _ in 0..steps {
         trading.step()?;
-        trading.checkpoint()?;
-        versions.add(&path)?;
+        versions.add(&trading)?;
     }
     Ok(versions)
 }
 
 /// Prints the lower bounds, and returns the third.
 fn bounds(versions: &Versions) -> f64 {
-    let mut sums = [0; 4];
+    let mut sums = [0; 5];
     for step in 1..=versions.steps() {
-        for page in versions.changed(step, 1) {
-            let (old, new) = (versions.page(page, step - 1), versions.page(page, step));
-            sums[0] += 1;
-            sums[1] += new.len();
-            sums[2] += frame(BOUND_LEVEL, &[], new).len();
-            sums[3] += frame(BOUND_LEVEL, old, new).len();
-        }
+        let Bounds { pages, plain, alone, against, stream } = Bounds::of(versions, step, BOUND_LEVEL);
+        sums.iter_mut().zip([pages, plain, alone, against, stream]).for_each(|(sum, bytes)| *sum += bytes);
     }
     let average = sums.map(|sum| sum as f64 / versions.steps() as f64);
-    head("a step on average", &["pages changed", "plain KiB", "each compressed KiB", "each against its old version KiB"]);
+    head(
+        "a step on average",
+        &[
+            "pages changed",
+            "plain KiB",
+            "each compressed KiB",
+            "each against its old version KiB",
+            "in one long frame KiB",
+        ],
+    );
     row(&[
         format!("{:.0}", average[0]),
         format!("{:.0}", average[1] / 1024.0),
         format!("{:.0}", average[2] / 1024.0),
         format!("{:.1}", average[3] / 1024.0),
+        format!("{:.1}", average[4] / 1024.0),
     ]);
     average[3]
 }
 
 fn table(patches: &mut Patches<'_>, bound: f64, steps: usize) {
-    let title = format!("groups of {} KiB, level {}", patches.pages * PAGE_BYTES / 1024, patches.level);
+    let title = format!("groups of {} KiB, level {}", patches.group_bytes() / 1024, patches.level);
     head(
         &title,
         &[
-            "rule", "KiB a step", "of the bound", "packed again 128 KiB", "1 MiB", "patches", "whole", "closure", "at most", "depth",
-            "lost with 128 KiB %", "1 MiB %", "patches decoded s",
+            "rule",
+            "KiB a step",
+            "of the bound",
+            "packed again 128 KiB",
+            "1 MiB",
+            "patches",
+            "whole",
+            "closure",
+            "at most",
+            "depth",
+            "lost with 128 KiB %",
+            "1 MiB %",
+            "patches decoded s",
         ],
     );
-    for policy in policies() {
-        let outcome = play(patches, policy);
+    for rule in rules() {
+        let outcome = play(patches, rule);
         let average = |sum: usize| sum as f64 / steps as f64;
         let of = |sum: usize| format!("{:.2}", average(sum) / bound);
         let lost = outcome.lost.map(|lost| format!("{:.1}", 100.0 * lost as f64 / outcome.chunks as f64));
         row(&[
-            format!("{policy:?}"),
+            rule.to_string(),
             format!("{:.0}", average(outcome.raw) / 1024.0),
             of(outcome.raw),
             of(outcome.packed[0]),

@@ -62,13 +62,7 @@ fn name_lines(svg: &mut String, mut names: Vec<(f64, usize)>, lines: &[Line]) {
     for (y, number) in names {
         let y = y.max(free);
         free = y + NAME_HEIGHT;
-        text(
-            svg,
-            (WIDTH - MARGINS[1] + 8.0, y + 4.0),
-            "start",
-            COLOURS[number % COLOURS.len()],
-            &lines[number].name,
-        );
+        text(svg, (WIDTH - MARGINS[1] + 8.0, y + 4.0), "start", COLOURS[number % COLOURS.len()], &lines[number].name);
     }
 }
 

@@ -106,6 +106,16 @@ impl Trading {
         Ok(())
     }
 
+    /// All pages as they are now, in order. Nobody else may open the file in this process: closing it would take the locks of this connection.
+    pub(crate) fn for_each_page(&self, mut take: impl FnMut(&[u8])) -> Done<()> {
+        let mut statement = self.connection.prepare("SELECT data FROM sqlite_dbpage('main')")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            take(row.get_ref(0)?.as_blob()?);
+        }
+        Ok(())
+    }
+
     /// Brings everything into the main file.
     pub(crate) fn checkpoint(&self) -> Done<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -154,7 +164,13 @@ impl Market {
                 let number = self.tick();
                 let cost = self.symbols[number].ticks as f64 / 100.0;
                 let quantity = self.quantity();
-                positions.execute(params![account as i64, self.symbols[number].name, quantity, cost, self.now as i64])?;
+                positions.execute(params![
+                    account as i64,
+                    self.symbols[number].name,
+                    quantity,
+                    cost,
+                    self.now as i64
+                ])?;
             }
         }
         Ok(())

@@ -2,58 +2,51 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
 
-use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
-use super::trading::PAGE_BYTES;
+use super::trading::{PAGE_BYTES, Trading};
 
-/// Bytes that are read and compared at once.
-const BLOCK_BYTES: usize = 64 << 10;
+/// A page as it was from a step on.
+type Version = (u16, Box<[u8]>);
 
 /// A database's image and what changed of it, step by step.
 pub(crate) struct Versions {
     first: Vec<u8>,
     last: Vec<u8>,
-    pages: HashMap<u32, Vec<(u16, Box<[u8]>)>>,
+    pages: HashMap<u32, Vec<Version>>,
     changed: Vec<Vec<u32>>,
     lengths: Vec<usize>,
 }
 
 impl Versions {
-    /// Begins with the database in a file.
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        let first = fs::read(path)?;
+    /// Begins with a database as it is.
+    pub(crate) fn new(of: &Trading) -> rusqlite::Result<Self> {
+        let mut first = Vec::new();
+        of.for_each_page(|page| first.extend_from_slice(page))?;
         let lengths = vec![first.len()];
         Ok(Self { last: first.clone(), first, pages: HashMap::new(), changed: vec![Vec::new()], lengths })
     }
 
-    /// Adds what the file is now, and returns how many pages changed. Databases do not shrink here.
-    pub(crate) fn add(&mut self, path: &Path) -> io::Result<usize> {
-        let (mut file, step) = (fs::File::open(path)?, self.lengths.len() as u16);
-        let length = file.metadata()?.len() as usize;
-        let (mut changed, mut block, mut start) = (Vec::new(), vec![0; BLOCK_BYTES], 0);
-        while start < length {
-            let block = &mut block[..BLOCK_BYTES.min(length - start)];
-            file.read_exact(block)?;
-            if self.last.get(start..start + block.len()) != Some(&*block) {
-                self.last.resize(self.last.len().max(start + block.len()), 0);
-                for (page, at) in block.chunks(PAGE_BYTES).zip((start..).step_by(PAGE_BYTES)) {
-                    let is_new = at >= self.lengths[usize::from(step) - 1];
-                    let last = &mut self.last[at..at + page.len()];
-                    if is_new || last != page {
-                        last.copy_from_slice(page);
-                        let number = (at / PAGE_BYTES) as u32;
-                        self.pages.entry(number).or_default().push((step, page.into()));
-                        changed.push(number);
-                    }
+    /// Adds what the database is now, and returns how many pages changed. It must not have shrunk.
+    pub(crate) fn add(&mut self, of: &Trading) -> rusqlite::Result<usize> {
+        let (step, mut changed, mut at) = (self.lengths.len() as u16, Vec::new(), 0);
+        let (last, pages) = (&mut self.last, &mut self.pages);
+        of.for_each_page(|page| {
+            match last.get_mut(at..at + page.len()) {
+                Some(old) if old == page => {
+                    at += page.len();
+                    return;
                 }
+                Some(old) => old.copy_from_slice(page),
+                None => last.extend_from_slice(page),
             }
-            start += block.len();
-        }
-        self.lengths.push(length);
+            let number = (at / PAGE_BYTES) as u32;
+            pages.entry(number).or_default().push((step, page.into()));
+            changed.push(number);
+            at += page.len();
+        })?;
+        self.lengths.push(at);
         let count = changed.len();
         self.changed.push(changed);
         Ok(count)
@@ -138,4 +131,53 @@ pub(crate) fn together<'a>(level: i32, bytes: usize, parts: impl Iterator<Item =
         }
     }
     if buffer.is_empty() { total } else { total + frame(level, &[], &buffer).len() }
+}
+
+/// Bytes of one long frame, made with `base` as its prefix and with matching over long distances, as `zstd --patch-from` makes it.
+pub(crate) fn long(level: i32, base: &[u8], input: &[u8]) -> usize {
+    let mut context = CCtx::create();
+    let window = (base.len() + input.len()).next_power_of_two().ilog2().clamp(20, 30);
+    let parameters = [
+        CParameter::CompressionLevel(level),
+        CParameter::EnableLongDistanceMatching(true),
+        CParameter::WindowLog(window),
+    ];
+    for parameter in parameters {
+        context.set_parameter(parameter).expect("the parameter exists");
+    }
+    context.ref_prefix(base).expect("a prefix may be set before a frame");
+    let mut output = Vec::with_capacity(compress_bound(input.len()));
+    context.compress2(&mut output, input).expect("the buffer has the bound's size")
+}
+
+/// What a step must store at least, by several ideas of that: bytes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    pub pages: u64,
+    /// The changed pages as they are.
+    pub plain: u64,
+    /// Each compressed for itself.
+    pub alone: u64,
+    /// Each compressed with its old version as prefix.
+    pub against: u64,
+    /// All, one after another, as one long frame with all their old versions as prefix.
+    pub stream: u64,
+}
+
+impl Bounds {
+    /// Counts one step with zstd's level.
+    pub(crate) fn of(versions: &Versions, step: usize, level: i32) -> Self {
+        let (mut bounds, mut olds, mut news) = (Self::default(), Vec::new(), Vec::new());
+        for page in versions.changed(step, 1) {
+            let (old, new) = (versions.page(page, step - 1), versions.page(page, step));
+            bounds.pages += 1;
+            bounds.plain += new.len() as u64;
+            bounds.alone += frame(level, &[], new).len() as u64;
+            bounds.against += frame(level, old, new).len() as u64;
+            olds.extend_from_slice(old);
+            news.extend_from_slice(new);
+        }
+        bounds.stream = long(level, &olds, &news) as u64;
+        bounds
+    }
 }
