@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::Cursor;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{DCtx, DParameter};
 
 /// Bytes that do not decompress to what was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ const WINDOW_BYTES_MAX: u64 = 1 << 27;
 thread_local! {
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static PATCH_CONTEXT: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
 /// Appends the compressed form of `input` to `output` as one frame with its content size.
@@ -72,15 +74,26 @@ pub(crate) fn announced_length(input: &[u8]) -> Option<u64> {
     zstd::zstd_safe::get_frame_content_size(input).ok().flatten()
 }
 
+/// How a dictionary of zstd begins; whatever else is given as one counts as plain bytes before the frame.
+const DICTIONARY_MAGIC: &[u8] = b"\x37\xa4\x30\xec";
+
 /// Decompresses a patch: a frame made with `base` as its prefix.
 pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
     require_plain_frame(input, length)?;
-    let mut context = zstd::zstd_safe::DCtx::create();
-    let window = u64::BITS - ((base.len() + length) as u64).leading_zeros();
-    context.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(window.clamp(10, 27))).map_err(|_| Undecodable)?;
-    context.ref_prefix(base).map_err(|_| Undecodable)?;
     let mut output = Vec::with_capacity(length);
-    match context.decompress(&mut output, input) {
+    let written = if base.starts_with(DICTIONARY_MAGIC) {
+        let mut context = DCtx::create();
+        let window = u64::BITS - ((base.len() + length) as u64).leading_zeros();
+        context.set_parameter(DParameter::WindowLogMax(window.clamp(10, 27))).map_err(|_| Undecodable)?;
+        context.ref_prefix(base).map_err(|_| Undecodable)?;
+        context.decompress(&mut output, input)
+    } else {
+        // A prefix would bind the context to the base; this lends the base for one call, and copies nothing.
+        PATCH_CONTEXT.with_borrow_mut(|slot| {
+            slot.get_or_insert_with(DCtx::create).decompress_using_dict(&mut output, input, base)
+        })
+    };
+    match written {
         Ok(written) if written == length => Ok(output),
         _ => Err(Undecodable),
     }
@@ -173,6 +186,24 @@ mod tests {
         let mut compressor = Compressor::new(3).unwrap();
         compressor.include_contentsize(false).unwrap();
         assert_eq!(decompress(&compressor.compress(b"content").unwrap(), 7), Err(Undecodable));
+    }
+
+    #[test]
+    fn a_base_that_looks_like_a_dictionary_is_a_prefix_all_the_same() {
+        let noise = |seed| {
+            let mut bytes = vec![0; 16 << 10];
+            crate::crypto::extend(&crate::crypto::Secret::new([seed; 32]), b"", &mut bytes);
+            bytes
+        };
+        for base in [[DICTIONARY_MAGIC, &noise(3)].concat(), noise(4), Vec::new()] {
+            let plaintext = [&base[..], b"and more"].concat();
+            let patch = compress_patch(3, &base, &plaintext).unwrap();
+            assert!(base.is_empty() || patch.len() < 100, "{} bytes", patch.len());
+            for _ in 0..2 {
+                assert_eq!(decompress_patch(&base, &patch, plaintext.len()).as_deref(), Ok(&plaintext[..]));
+                assert_eq!(decompress_patch(&base, &patch[..patch.len() - 1], plaintext.len()), Err(Undecodable));
+            }
+        }
     }
 
     #[test]

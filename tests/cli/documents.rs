@@ -134,7 +134,18 @@ fn every_other_document_parses() {
     let changes = diff["changes"].as_array().unwrap();
     let change = changes.iter().find(|change| change["path"] == world.text("src/a.txt")).unwrap();
     assert_eq!(change["change"], "content");
-    world.repo(["--json", "stats"]).expect(0).json("stats");
+    let stats = world.repo(["--json", "stats", "--growth"]).expect(0).json("stats");
+    let sum = |name: &str| {
+        let of_snapshots = stats["growth"].as_array().unwrap().iter().flat_map(|source| source["snapshots"].as_array());
+        let of_snapshots = of_snapshots.flatten().map(|snapshot| snapshot[name].as_u64().unwrap());
+        of_snapshots.sum::<u64>() + stats["unattributed"][name].as_u64().unwrap()
+    };
+    let kinds = ["content_whole", "content_patch", "node_whole", "node_patch", "table", "padding", "header", "unread"];
+    let counted: u64 = kinds.iter().map(|kind| sum(&format!("{kind}_bytes"))).sum();
+    assert_eq!(stats["stored_bytes"], counted);
+    assert_eq!(stats["growth"][0]["snapshots"][1]["id"], all["snapshots"][1]["id"]);
+    let people = world.repo(["stats", "--growth"]).expect(0);
+    assert!(people.stdout.contains(&first[..8]) && people.stdout.contains("of no snapshot"), "{}", people.stdout);
     world.repo(["--json", "cat", "latest"]).expect(0).json("cat");
     world.repo(["--json", "key", "list"]).expect(0).json("key list");
     world.repo(["--json", "repair", "index"]).expect(0).json("repair index");

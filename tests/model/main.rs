@@ -7,6 +7,7 @@
 mod kit;
 
 mod history;
+mod patches;
 
 use proptest::prelude::*;
 

@@ -7,6 +7,7 @@
 mod kit;
 
 mod cache;
+mod chains;
 mod checkpoint;
 mod clones;
 mod databases;
@@ -19,6 +20,7 @@ mod meanwhile;
 mod memory;
 mod mishaps;
 mod newer;
+mod patches;
 mod probes;
 mod requests;
 mod restore;

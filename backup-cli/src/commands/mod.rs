@@ -54,7 +54,7 @@ pub(crate) fn run(cli: Cli, output: &mut Output) -> Result<Done, Failure> {
         Command::Repair(action) => repair::run(&action, &settings, output),
         Command::Key(action) => key::run(&action, &settings, output),
         Command::Ledger(action) => ledger::run(&action, &settings, output),
-        Command::Stats(_) => stats::run(&settings, output),
+        Command::Stats(arguments) => stats::run(&arguments, &settings, output),
         Command::Storage(action) => storage::run(&action, &settings, output),
         Command::Wal(action) => wal::run(&action, &settings, output),
         Command::Cat(arguments) => cat::run(&arguments, &settings, output),

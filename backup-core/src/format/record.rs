@@ -162,6 +162,13 @@ pub fn encode_padded(record: &[u8], object_bytes: u64, pad_bytes_min: u64) -> Ve
     padded
 }
 
+/// How long a padded record is without its zeros, as this program would write it.
+pub fn unpadded_length(record: &[u8]) -> u64 {
+    let mut compressed = Vec::new();
+    compress::compress(3, record, &mut compressed);
+    (PADDED_HEADER_BYTES + compressed.len().min(record.len())) as u64
+}
+
 /// Takes the record out of a padded one.
 pub fn decode_padded(padded: &[u8]) -> Result<Vec<u8>, Flaw> {
     let (header, rest) =

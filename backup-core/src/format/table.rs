@@ -204,6 +204,21 @@ impl Table {
         self.rows.get(number as usize).map_or(0, |row| row.depth)
     }
 
+    /// The base and the chunk of every patch, in order of rows.
+    pub fn patches(&self) -> impl Iterator<Item = (ChunkPrefix, ChunkPrefix)> + '_ {
+        self.patches.iter().map(|(row, _, base)| (*base, self.prefixes[*row as usize]))
+    }
+
+    /// The body that the table was read from.
+    pub fn to_body(&self) -> TableBody {
+        let mut body = TableBody { row_version: ROW_VERSION, ..TableBody::default() };
+        for frame in &self.frames {
+            let rows = (frame.first_row..frame.first_row + frame.rows).filter_map(|row| Some(self.row(row)?.0));
+            body.push_frame(frame.stored, frame.encoding, frame.kind, &rows.collect::<Vec<_>>());
+        }
+        body
+    }
+
     /// The row of a number, the number of its frame, and where its payload begins in there.
     pub fn row(&self, number: u32) -> Option<(Row, u32, u32)> {
         let placed = self.rows.get(number as usize)?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod segment;
 mod support;
+pub(crate) mod supported;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,6 +28,13 @@ impl Voids {
         match (frames, known.as_mut()) {
             (Some(frames), Some(known)) => known.extend(frames),
             _ => *known = None,
+        }
+    }
+
+    /// Excludes what others exclude, too.
+    pub(crate) fn extend(&mut self, others: &Voids) {
+        for (pack, frames) in others.iter() {
+            self.add(pack, frames.map(|frames| frames.iter().copied()));
         }
     }
 
@@ -69,7 +77,7 @@ impl Voids {
 }
 
 /// One place where a chunk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Location {
     /// Number of the pack in the index.
     pub(crate) pack: u32,

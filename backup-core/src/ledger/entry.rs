@@ -141,6 +141,19 @@ impl Entry {
         }
     }
 
+    /// Bytes of the entry in its object. Of one that was remembered they are counted as this program would write it; what another one's compression makes of it hardly differs.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let others = SEAL_OVERHEAD_BYTES + SIGNATURE_BYTES as u64;
+        match &self.body {
+            EntryBody::Sealed { clear, sealed, .. } => (clear.len() + sealed.len() + SIGNATURE_BYTES) as u64,
+            EntryBody::Opened(record) => {
+                let object = ObjectHeader { kind: OBJECT_ENTRY, writer: self.writer, salt: [0; 32] };
+                let others = ledger::encode_clear(&object, &self.header, 0).len() as u64 + others;
+                others + record::encode_padded(record, others, PAD_BYTES_MIN_DEFAULT).len() as u64
+            }
+        }
+    }
+
     /// Names the entry for people.
     pub(crate) fn describe(&self) -> String {
         format!("ledger entry {} of writer {}", self.header.sequence, self.writer)

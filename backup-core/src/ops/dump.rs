@@ -1,5 +1,6 @@
 //! `dump`: one file, or a directory as tar, to a stream.
 
+use std::collections::VecDeque;
 use std::io::Write;
 
 use super::list::walk_entry;
@@ -7,11 +8,16 @@ use crate::error::{Error, Result};
 use crate::format::constants::*;
 use crate::format::tree::{Content, Entry, Item};
 use crate::path;
+use crate::repository::fetch::Chunks;
 use crate::repository::load::Loader;
 use crate::repository::names::Place;
 use crate::repository::nodes::{Items, OwnedEntry, Owners};
 use crate::repository::{Repository, Snapshot};
 use crate::words::printable;
+
+/// Bytes of content, and items, that are loaded at a time.
+const AHEAD_BYTES: u64 = 8 << 20;
+const AHEAD_ITEMS: usize = 4096;
 
 impl Repository {
     /// Writes a file's content to `out`, or a directory as a tar archive whose names are relative to it. Returns the bytes of content written.
@@ -41,17 +47,73 @@ pub(crate) fn write_content(
     out: &mut dyn Write,
     failed: &dyn Fn(std::io::Error) -> Error,
 ) -> Result<u64> {
-    let mut items = Items::new(&entry.content);
+    let mut ahead = Ahead::new(&entry.content);
     let mut written = 0;
-    while let Some(item) = items.next(loader)? {
+    while let Some(item) = ahead.next(loader)? {
         written += item.length();
-        match item {
-            Item::Chunk { id, length, .. } => out.write_all(&loader.load_item(&id, length)?).map_err(failed)?,
-            Item::Inline { bytes } => out.write_all(&bytes).map_err(failed)?,
-            Item::Hole { length } | Item::Zeros { length } => write_zeros(length, out).map_err(failed)?,
+        match &item {
+            Item::Chunk { id, .. } => out.write_all(ahead.chunks.of_item(&item, id)?).map_err(failed)?,
+            Item::Inline { bytes } => out.write_all(bytes).map_err(failed)?,
+            Item::Hole { length } | Item::Zeros { length } => write_zeros(*length, out).map_err(failed)?,
         }
     }
     Ok(written)
+}
+
+/// Items of a file in order, whose chunks are loaded many at a time.
+struct Ahead {
+    items: Items,
+    queue: VecDeque<Item>,
+    /// The chunks of the queue, and of the item that was taken out last.
+    chunks: Chunks,
+    /// Why no items follow the queue.
+    end: Option<Error>,
+}
+
+impl Ahead {
+    fn new(content: &Content) -> Self {
+        Self { items: Items::new(content), queue: VecDeque::new(), chunks: Chunks::default(), end: None }
+    }
+
+    /// The next item; `None` at the end. What stands before damage comes before its error.
+    fn next(&mut self, loader: &Loader<'_>) -> Result<Option<Item>> {
+        if self.queue.is_empty() {
+            if let Some(error) = self.end.take() {
+                return Err(error);
+            }
+            self.fill(loader)?;
+        }
+        match (self.queue.pop_front(), self.end.take()) {
+            (None, Some(error)) => Err(error),
+            (item, end) => {
+                self.end = end;
+                Ok(item)
+            }
+        }
+    }
+
+    fn fill(&mut self, loader: &Loader<'_>) -> Result<()> {
+        let mut bytes = 0;
+        while bytes < AHEAD_BYTES && self.queue.len() < AHEAD_ITEMS {
+            match self.items.next(loader) {
+                Ok(None) => break,
+                Ok(Some(item)) => {
+                    bytes += if matches!(item, Item::Chunk { .. }) { item.length() } else { 0 };
+                    self.queue.push_back(item);
+                }
+                Err(error) => {
+                    self.end = Some(error);
+                    break;
+                }
+            }
+        }
+        let ids = self.queue.iter().filter_map(|item| match item {
+            Item::Chunk { id, .. } => Some(*id),
+            _ => None,
+        });
+        self.chunks = loader.load_all(ids)?;
+        Ok(())
+    }
 }
 
 fn write_zeros(mut length: u64, out: &mut dyn Write) -> std::io::Result<()> {
@@ -98,7 +160,7 @@ fn append(
             header.set_size(entry.size_bytes());
             let reader = ContentReader {
                 loader,
-                items: Items::new(&entry.content),
+                ahead: Ahead::new(&entry.content),
                 chunk: Vec::new(),
                 place: 0,
                 zeros: 0,
@@ -160,7 +222,7 @@ fn tar_header(entry: &Entry, owners: &Owners) -> tar::Header {
 /// A file's content as a reader, for tar. What fails is kept, because a reader's error cannot carry it.
 struct ContentReader<'c, 'l> {
     loader: &'c Loader<'l>,
-    items: Items,
+    ahead: Ahead,
     chunk: Vec<u8>,
     place: usize,
     zeros: u64,
@@ -170,13 +232,13 @@ struct ContentReader<'c, 'l> {
 impl ContentReader<'_, '_> {
     /// Fetches the next item; `false` at the end.
     fn advance(&mut self) -> Result<bool> {
-        let Some(item) = self.items.next(self.loader)? else { return Ok(false) };
+        let Some(item) = self.ahead.next(self.loader)? else { return Ok(false) };
         self.place = 0;
         self.chunk.clear();
-        match item {
-            Item::Chunk { id, length, .. } => self.chunk = self.loader.load_item(&id, length)?,
-            Item::Inline { bytes } => self.chunk = bytes,
-            Item::Hole { length } | Item::Zeros { length } => self.zeros = length,
+        match &item {
+            Item::Chunk { id, .. } => self.chunk.extend_from_slice(self.ahead.chunks.of_item(&item, id)?),
+            Item::Inline { bytes } => self.chunk.extend_from_slice(bytes),
+            Item::Hole { length } | Item::Zeros { length } => self.zeros = *length,
         }
         Ok(true)
     }

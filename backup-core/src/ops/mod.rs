@@ -5,6 +5,7 @@ pub mod cat;
 pub mod check;
 pub mod diff;
 pub mod dump;
+pub mod growth;
 pub mod keys;
 pub mod list;
 pub mod repair;

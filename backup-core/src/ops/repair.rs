@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::backup::is_whole;
 use super::check::trace::Trace;
 use super::check::unless_damage;
 use crate::error::Result;
@@ -10,14 +9,15 @@ use crate::format::constants::EXTENSION_PROBES;
 use crate::format::manifest::{Manifest, Root};
 use crate::format::name::ObjectName;
 use crate::format::record::{self, Extension};
-use crate::format::tree::{Content, Entry, OwnerName};
-use crate::id::{ChunkId, EntryId};
-use crate::index::segment;
+use crate::format::tree::{Content, Entry, Item, OwnerName};
+use crate::id::{ChunkId, ChunkPrefix, EntryId};
+use crate::index::supported::Supported;
+use crate::index::{Voids, segment};
 use crate::ledger::chain::Draft;
 use crate::progress::{Progress, Stage, Warning};
 use crate::repository::build::TreeBuilder;
 use crate::repository::load::Loader;
-use crate::repository::nodes::{Owners, TreeEntries};
+use crate::repository::nodes::{Items, Owners, TreeEntries};
 use crate::repository::save::Saver;
 use crate::repository::{Repository, Snapshot};
 
@@ -98,7 +98,11 @@ impl Repository {
         self.enrol_writer()?;
         progress.started(Stage::Repairing, None);
         let mut report = RepairReport::default();
-        let needs = Trace::run(&Loader::new(self)?, HashSet::new(), progress)?.needs;
+        let needs = {
+            let loader = Loader::new(self)?;
+            Trace::run(&loader, Supported::new(loader.index, Voids::default()), progress)?.needs
+        };
+        let lost: HashSet<ChunkPrefix> = needs.iter().map(|need| need.chunk).collect();
         let snapshots: Vec<Snapshot> = self.snapshots().to_vec();
         for snapshot in snapshots {
             let mut lost_paths: Vec<Vec<u8>> =
@@ -108,14 +112,14 @@ impl Repository {
             }
             lost_paths.sort();
             lost_paths.dedup();
-            let new = self.repair_snapshot(&snapshot)?;
+            let new = self.repair_snapshot(&snapshot, &lost)?;
             report.snapshots.push(RepairedSnapshot { old: snapshot.id, new, lost_paths });
         }
         progress.finished(Stage::Repairing);
         Ok(report)
     }
 
-    fn repair_snapshot(&mut self, old: &Snapshot) -> Result<Option<EntryId>> {
+    fn repair_snapshot(&mut self, old: &Snapshot, lost: &HashSet<ChunkPrefix>) -> Result<Option<EntryId>> {
         let domain = crate::format::name::Domain { class: old.manifest.class.clone(), period: old.manifest.period };
         let Some(keys) = self.keys.get(&domain).cloned() else { return Ok(None) };
         let mut saver = Saver::new(self, keys, 3, false);
@@ -126,7 +130,7 @@ impl Repository {
                 let mut roots = Vec::new();
                 for root in &source.roots {
                     self.options.cancel.check()?;
-                    if let Some((id, sums)) = rebuild(&loader, &mut saver, root.root)? {
+                    if let Some((id, sums)) = rebuild(&loader, &mut saver, root.root, lost)? {
                         roots.push(Root { path: root.path.clone(), root: id, sums });
                     }
                 }
@@ -169,6 +173,7 @@ fn rebuild(
     loader: &Loader<'_>,
     saver: &mut Saver,
     root: ChunkId,
+    lost: &HashSet<ChunkPrefix>,
 ) -> Result<Option<(ChunkId, crate::format::tree::Sums)>> {
     let mut levels = vec![Level { entry: None, entries: TreeEntries::new(root), builder: TreeBuilder::new(None) }];
     loop {
@@ -194,8 +199,22 @@ fn rebuild(
                 entries: TreeEntries::new(root),
                 builder: TreeBuilder::new(None),
             });
-        } else if is_whole(&entry.content, loader)? {
+        } else if is_whole(&entry.content, loader, lost)? {
             push(&mut level.builder, entry, &owners, saver, loader)?;
+        }
+    }
+}
+
+/// Whether a file lacks nothing that is lost.
+fn is_whole(content: &Content, loader: &Loader<'_>, lost: &HashSet<ChunkPrefix>) -> Result<bool> {
+    let mut items = Items::new(content);
+    loop {
+        match items.next(loader) {
+            Ok(Some(Item::Chunk { id, .. })) if lost.contains(&id.prefix()) => return Ok(false),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(error) if error.is_damage() => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -1,9 +1,13 @@
-//! Loads chunks: finds them, opens their frames, verifies their full ids, tries other copies, and remembers what was bad.
+//! Loads chunks: finds them, opens their frames, decodes patches, verifies full ids, tries other copies, and remembers what was bad.
+//!
+//! [`Loader::load`] verifies every link of a chain of patches, so that what is bad is known exactly. Many chunks at once are the matter of [`super::fetch`], which comes back to it for those that fail.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Repository;
+use super::frames::{FrameKey, Frames};
+use super::recent::Recent;
 use crate::compress;
 use crate::error::{Error, Result};
 use crate::format::constants::FRAME_NODE;
@@ -12,18 +16,21 @@ use crate::index::{Index, Location, Voids};
 use crate::keyring::PeriodKeys;
 use crate::pack::reader::OpenPack;
 
-/// Bytes of opened frames that a loader keeps.
-const CACHE_BYTES: usize = 32 << 20;
+/// Bytes of bases that were decoded and verified last, which a loader keeps.
+const BASES_BYTES: usize = 24 << 20;
 
 /// Loads chunks of a repository; shared by the workers of one verb.
 pub(crate) struct Loader<'a> {
     pub(crate) repository: &'a Repository,
     pub(crate) index: &'a Index,
-    cache: Mutex<FrameCache>,
+    pub(super) frames: Frames,
+    bases: Mutex<Recent<Location>>,
+    /// Locations that were found to yield no chunk.
+    lost: Mutex<HashSet<Location>>,
     bad: Mutex<Voids>,
 }
 
-/// An opened frame: the payloads of its chunks.
+/// An opened frame: the payloads of its chunks. Also the plaintext of a chunk.
 pub(crate) type Payloads = Arc<Vec<u8>>;
 
 impl<'a> Loader<'a> {
@@ -33,7 +40,8 @@ impl<'a> Loader<'a> {
 
     /// Loads what an index of one's own leads to.
     pub(crate) fn over(repository: &'a Repository, index: &'a Index) -> Self {
-        Self { repository, index, cache: Mutex::default(), bad: Mutex::default() }
+        let bases = Mutex::new(Recent::new(BASES_BYTES));
+        Self { repository, index, frames: Frames::default(), bases, lost: Mutex::default(), bad: Mutex::default() }
     }
 
     /// The locations that were found bad so far.
@@ -72,9 +80,10 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`Error::ChunkLost`] if no location yields it; [`Error::Storage`].
     pub(crate) fn load(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        for location in self.index.locations(&id.prefix()) {
-            match self.load_at(location, id) {
-                Ok(plaintext) => return Ok(plaintext),
+        for location in self.shallowest_first(&id.prefix(), None) {
+            match self.decode_at(location) {
+                Ok((plaintext, found)) if found == *id => return Ok(plaintext),
+                Ok(_) => drop(self.wrong(location)),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
@@ -94,26 +103,93 @@ impl<'a> Loader<'a> {
         Err(Error::damaged("a file's content", "a chunk is not as long as its item says"))
     }
 
-    /// Loads a chunk from one location, verified.
-    pub(crate) fn load_at(&self, location: Location, id: &ChunkId) -> Result<Vec<u8>> {
-        let pack = self.index.pack(location.pack);
-        let (_, frame, _) = pack.table.row(location.row).ok_or(Error::ChunkLost { chunk: *id })?;
-        let result = self.decode_at(location).and_then(|plaintext| self.verify(pack, frame, id, plaintext));
-        if let Err(error) = &result
-            && error.is_damage()
-        {
-            let whole = matches!(error, Error::Missing { .. });
-            self.note_bad(pack.place.id, (!whole).then_some(frame));
-        }
-        result
+    /// The locations of a chunk, or those whose depth is smaller than that of a patch: the ones that cost least come first.
+    fn shallowest_first(&self, prefix: &ChunkPrefix, below: Option<u8>) -> Vec<Location> {
+        let is_below = |location: &Location| below.is_none_or(|depth| self.index.depth(*location) < depth);
+        let mut locations: Vec<Location> = self.index.locations(prefix).filter(is_below).collect();
+        locations.sort_by_key(|location| self.index.depth(*location));
+        locations
     }
 
-    fn verify(&self, pack: &OpenPack, frame: u32, id: &ChunkId, plaintext: Vec<u8>) -> Result<Vec<u8>> {
-        let kind = pack.table.frames().get(frame as usize).map(|frame| frame.kind);
-        if chunk_id(self.keys(pack)?, kind == Some(FRAME_NODE), &plaintext) == *id {
-            return Ok(plaintext);
+    /// The plaintext of a base, from a location of smaller depth whose bytes hash to the prefix. Each location is decoded once, whoever needs it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where no location yields it; [`Error::Storage`].
+    fn base_plaintext(&self, prefix: &ChunkPrefix, depth: u8) -> Result<Payloads> {
+        for location in self.shallowest_first(prefix, Some(depth)) {
+            if let Some(plaintext) = lock(&self.bases).get(&location) {
+                return Ok(plaintext);
+            }
+            match self.decode_at(location) {
+                Ok((plaintext, _)) => {
+                    let plaintext = Arc::new(plaintext);
+                    lock(&self.bases).put(location, Arc::clone(&plaintext));
+                    return Ok(plaintext);
+                }
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
         }
-        Err(Error::damaged(format!("{} frame {frame}", pack.place.name()), "a chunk's bytes do not hash to its id"))
+        Err(Error::damaged("a patch", "its base is lost"))
+    }
+
+    /// Decodes what stands at a location, and names it by its bytes. The name begins as the table says, or it is damage. A patch's base may be any copy of smaller depth, so this ends.
+    ///
+    /// What is at fault is noted as bad: never a patch for the sake of its base.
+    pub(crate) fn decode_at(&self, location: Location) -> Result<(Vec<u8>, ChunkId)> {
+        let pack = self.index.pack(location.pack);
+        let missing = || Error::damaged(pack.place.name(), "there is no such row");
+        if lock(&self.lost).contains(&location) {
+            return Err(Error::damaged(pack.place.name(), "a chunk was found to be lost"));
+        }
+        let (row, frame, offset) = pack.table.row(location.row).ok_or_else(missing)?;
+        let payloads = self.frame((location.pack, frame))?;
+        let payload = payloads.get(offset as usize..offset as usize + row.payload as usize).ok_or_else(missing)?;
+        let plaintext = match row.base {
+            None => Ok(payload.to_vec()),
+            Some(base) => match self.base_plaintext(&base, row.depth) {
+                Ok(base) => compress::decompress_patch(&base, payload, row.plain as usize),
+                Err(error) => {
+                    if error.is_damage() {
+                        lock(&self.lost).insert(location);
+                    }
+                    return Err(error);
+                }
+            },
+        };
+        let Ok(plaintext) = plaintext else { return Err(self.wrong(location)) };
+        let id = self.name(location, &plaintext)?;
+        if id.prefix() == row.prefix { Ok((plaintext, id)) } else { Err(self.wrong(location)) }
+    }
+
+    /// Notes that what stands at a location is not what its table says.
+    fn wrong(&self, location: Location) -> Error {
+        lock(&self.lost).insert(location);
+        let pack = self.index.pack(location.pack);
+        let frame = pack.table.row(location.row).map(|(_, frame, _)| frame);
+        self.note_bad(pack.place.id, frame);
+        let object = format!("{} frame {}", pack.place.name(), frame.unwrap_or_default());
+        Error::damaged(object, "a chunk's bytes do not hash to its id")
+    }
+
+    /// Whether bytes that a location led to hash to an id.
+    pub(super) fn is_named(&self, location: Location, plaintext: &[u8], id: &ChunkId) -> bool {
+        self.name(location, plaintext).is_ok_and(|found| found == *id)
+    }
+
+    /// Whether bytes that a location led to hash to the prefix that its table says.
+    pub(super) fn is_prefixed(&self, location: Location, plaintext: &[u8]) -> bool {
+        let row = self.index.pack(location.pack).table.row(location.row);
+        let found = self.name(location, plaintext);
+        row.is_some_and(|(row, ..)| found.is_ok_and(|found| found.prefix() == row.prefix))
+    }
+
+    /// Names a chunk by its bytes, as the location says of which kind it is.
+    fn name(&self, location: Location, plaintext: &[u8]) -> Result<ChunkId> {
+        let pack = self.index.pack(location.pack);
+        let frame = pack.table.row(location.row).and_then(|(_, frame, _)| pack.table.frames().get(frame as usize));
+        let is_node = frame.is_some_and(|frame| frame.kind == FRAME_NODE);
+        Ok(chunk_id(self.keys(pack)?, is_node, plaintext))
     }
 
     fn keys(&self, pack: &OpenPack) -> Result<&PeriodKeys> {
@@ -121,63 +197,11 @@ impl<'a> Loader<'a> {
         keys.map(|keys| &**keys).ok_or_else(|| Error::damaged(pack.place.name(), "the keys of its period are missing"))
     }
 
-    /// Where a chunk stands in the opened frame of its location, if it stands there as it is and its bytes hash to its id.
-    pub(crate) fn verified_range(
-        &self,
-        payloads: &Payloads,
-        location: Location,
-        id: &ChunkId,
-    ) -> Option<(usize, usize)> {
-        let pack = self.index.pack(location.pack);
-        let (row, frame, offset) = pack.table.row(location.row)?;
-        if row.base.is_some() {
-            return None;
-        }
-        let (start, end) = (offset as usize, offset as usize + row.payload as usize);
-        let is_node = pack.table.frames().get(frame as usize)?.kind == FRAME_NODE;
-        let plaintext = payloads.get(start..end)?;
-        (chunk_id(self.keys(pack).ok()?, is_node, plaintext) == *id).then_some((start, end))
-    }
-
-    /// Decodes what stands at a location. A patch's base may be any copy of smaller depth, so this ends.
-    fn decode_at(&self, location: Location) -> Result<Vec<u8>> {
-        let pack = self.index.pack(location.pack);
-        let lost = || Error::damaged(pack.place.name(), "there is no such row");
-        let (row, frame, offset) = pack.table.row(location.row).ok_or_else(lost)?;
-        let payloads = self.frame(location.pack, frame)?;
-        let payload = payloads.get(offset as usize..offset as usize + row.payload as usize).ok_or_else(lost)?;
-        let Some(base) = row.base else { return Ok(payload.to_vec()) };
-        self.decode_patch(&base, row.depth, payload, row.plain)
-            .ok_or_else(|| Error::damaged(format!("{} frame {frame}", pack.place.name()), "a patch does not decode"))
-    }
-
-    /// Decodes a patch; `None` where its base is lost or it does not decode.
-    pub(crate) fn decode_patch(&self, base: &ChunkPrefix, depth: u8, payload: &[u8], plain: u32) -> Option<Vec<u8>> {
-        compress::decompress_patch(&self.decode_base(base, depth)?, payload, plain as usize).ok()
-    }
-
-    /// The plaintext of a base, from a location of smaller depth whose bytes hash to the prefix.
-    fn decode_base(&self, prefix: &ChunkPrefix, depth: u8) -> Option<Vec<u8>> {
-        self.index.locations(prefix).find_map(|location| {
-            let pack = self.index.pack(location.pack);
-            let (row, frame, _) = pack.table.row(location.row)?;
-            if row.depth >= depth {
-                return None;
-            }
-            let plaintext = self.decode_at(location).ok()?;
-            let node = pack.table.frames().get(frame as usize)?.kind == FRAME_NODE;
-            (chunk_id(self.keys(pack).ok()?, node, &plaintext).prefix() == *prefix).then_some(plaintext)
-        })
-    }
-
-    /// The payloads of a frame, from the cache or from storage.
-    pub(crate) fn frame(&self, pack: u32, frame: u32) -> Result<Payloads> {
-        if let Some(payloads) = lock(&self.cache).get((pack, frame)) {
-            return Ok(payloads);
-        }
-        let payloads = Arc::new(self.index.pack(pack).read_frame(frame, &self.repository.storage)?);
-        lock(&self.cache).put((pack, frame), Arc::clone(&payloads));
-        Ok(payloads)
+    /// The payloads of a frame, as they were read before or from storage.
+    fn frame(&self, key: FrameKey) -> Result<Payloads> {
+        let mut opened = self.open_frames(&[(key, true)].into())?;
+        let lost = || Error::damaged(self.index.pack(key.0).place.name(), "a frame does not open");
+        opened.remove(&key).ok_or_else(lost)
     }
 }
 
@@ -186,35 +210,7 @@ pub(crate) fn chunk_id(keys: &PeriodKeys, is_node: bool, plaintext: &[u8]) -> Ch
     if is_node { keys.node_id(plaintext) } else { keys.content_id(plaintext) }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What these guard is replaced whole, so a panic elsewhere leaves it sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The frames used last, up to a number of bytes.
-#[derive(Default)]
-struct FrameCache {
-    frames: HashMap<(u32, u32), Payloads>,
-    order: VecDeque<(u32, u32)>,
-    bytes: usize,
-}
-
-impl FrameCache {
-    fn get(&self, key: (u32, u32)) -> Option<Payloads> {
-        self.frames.get(&key).map(Arc::clone)
-    }
-
-    fn put(&mut self, key: (u32, u32), payloads: Payloads) {
-        self.bytes += payloads.len();
-        if let Some(replaced) = self.frames.insert(key, payloads) {
-            self.bytes -= replaced.len();
-        } else {
-            self.order.push_back(key);
-        }
-        while self.bytes > CACHE_BYTES && self.order.len() > 1 {
-            if let Some(oldest) = self.order.pop_front().and_then(|key| self.frames.remove(&key)) {
-                self.bytes -= oldest.len();
-            }
-        }
-    }
 }

@@ -5,7 +5,9 @@
 
 pub mod base;
 pub mod build;
+pub mod fetch;
 pub mod fold;
+pub mod frames;
 pub mod load;
 pub mod names;
 pub mod news;
@@ -13,6 +15,7 @@ pub mod nodes;
 pub mod old;
 pub mod open;
 pub mod recent;
+pub mod rehash;
 pub mod save;
 pub mod wal;
 
@@ -109,6 +112,8 @@ pub struct Repository {
     memory: Option<Memory>,
     /// When the ledger was read first.
     opened: Time,
+    /// When a backup looked last which packs are there and what others committed.
+    pub(crate) looked: Option<Time>,
     chain: Mutex<Option<Chain>>,
     index: OnceLock<LoadedIndex>,
 }

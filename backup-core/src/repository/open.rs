@@ -256,6 +256,7 @@ impl FoundRepository {
             lost_keys: Vec::new(),
             memory,
             opened,
+            looked: None,
             chain: Mutex::new(None),
             index: OnceLock::new(),
         };

@@ -117,6 +117,11 @@ impl super::Storage {
         self.cache.is_some()
     }
 
+    /// Bytes that the cache may take up; 0 where there is none.
+    pub(crate) fn cache_bytes_max(&self) -> u64 {
+        self.cache.as_ref().map_or(0, |cache| cache.0.limit_bytes)
+    }
+
     /// The piece of an object that the cache has, without asking the storage: the whole object, or a range as offset and length.
     pub(crate) fn cached_piece(&self, name: &str, range: Option<(u64, u64)>, length_max: u64) -> Option<Vec<u8>> {
         let cache = self.cache.as_ref().filter(|_| super::name::is_name(name))?;

@@ -136,12 +136,12 @@ impl Storage {
         }
     }
 
-    /// Whether reading costs nothing but time: a directory, or memory.
+    /// Whether reading costs nothing but time.
     pub(crate) fn is_near(&self) -> bool {
-        match &self.shared.backend {
+        self.shared.options.is_near.unwrap_or_else(|| match &self.shared.backend {
             Backend::Local(_) => true,
             Backend::Remote(_) => self.shared.display.starts_with("memory:"),
-        }
+        })
     }
 
     /// What was asked of the storage so far, by all clones of this handle.

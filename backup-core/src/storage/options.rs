@@ -31,6 +31,7 @@ pub struct StorageOptions {
     pub(super) concurrency: usize,
     pub(super) pause_ms: u64,
     pub(super) part_bytes: u64,
+    pub(super) is_near: Option<bool>,
     pub(super) notify: Option<Notify>,
     pub(super) environment: Environment,
 }
@@ -44,6 +45,7 @@ impl Default for StorageOptions {
             concurrency: 8,
             pause_ms: 200,
             part_bytes: 16 << 20,
+            is_near: None,
             notify: None,
             environment: Environment::default(),
         }
@@ -82,6 +84,14 @@ impl StorageOptions {
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests.max(1);
+        self
+    }
+
+    /// Whether reading costs nothing but time, as from a server in the same room: what is stored there then serves as base of patches, as what lies in the cache always does. Default: yes for
+    /// directories and memory, no for all else.
+    #[must_use]
+    pub fn near(mut self, is_near: bool) -> Self {
+        self.is_near = Some(is_near);
         self
     }
 

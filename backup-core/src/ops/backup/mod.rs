@@ -38,7 +38,6 @@ use crate::time::Time;
 
 use options::ParentChoice;
 pub use options::{BackupOptions, BackupReport};
-pub(crate) use parent::is_whole;
 use walk::Walk;
 
 impl Repository {
@@ -58,24 +57,16 @@ impl Repository {
         options.check()?;
         let started = self.environment().now();
         let requests_before = self.storage.counts().requests();
-        if !options.is_alone {
+        let looks = !options.is_alone && !self.was_looked_at(started, options.trusted_seconds);
+        if looks {
             self.refresh()?;
         }
         let keys = self.period_keys(&options.class, started)?;
         // What another period holds has other names, and must not be referred to from this one.
         let is_near = |parent: &Snapshot| parent.manifest.period == keys.domain().period;
         let parent = self.choose_parent(source, options)?.filter(is_near);
-        let mut notes: Vec<Warning> = Vec::new();
-        if options.dry_run {
-            self.require_writable()?;
-        } else {
-            notes.extend(self.take_up_chain()?);
-            self.enrol_writer()?;
-            if !options.is_alone {
-                self.void_missing_packs(keys.domain())?;
-            }
-        }
-        let mut run = Run::new(self, keys, options, started);
+        let notes: Vec<Warning> = self.prepare(options, keys.domain(), looks, started)?.into_iter().collect();
+        let mut run = Run { looks, ..Run::new(self, keys, options, started) };
         // What the parent held is the best guess of what there is to read.
         let expected = parent.as_ref().map(|parent| parent.manifest.sums().plaintext_bytes);
         progress.started(Stage::BackingUp, expected);
@@ -108,6 +99,25 @@ impl Repository {
         report.requests = self.storage.counts().requests() - requests_before;
         progress.finished(Stage::BackingUp);
         Ok(report)
+    }
+
+    /// Takes up the chain of the writer, and looks whether what is stored is still there, before anything relies on it.
+    fn prepare(&mut self, options: &BackupOptions, domain: &Domain, looks: bool, now: Time) -> Result<Option<Warning>> {
+        if options.dry_run {
+            return self.require_writable().map(|()| None);
+        }
+        let note = self.take_up_chain()?;
+        self.enrol_writer()?;
+        if looks {
+            self.void_missing_packs(domain)?;
+            self.looked = Some(now);
+        }
+        Ok(note)
+    }
+
+    /// Whether a backup of this process looked at the storage less than so many seconds ago.
+    fn was_looked_at(&self, now: Time, seconds: u64) -> bool {
+        self.looked.is_some_and(|looked| now.seconds_apart(looked) < seconds)
     }
 
     fn period_keys(&self, class: &str, now: Time) -> Result<Arc<PeriodKeys>> {
@@ -189,6 +199,8 @@ struct Run<'a> {
     checkpointed: Time,
     parent: Option<EntryId>,
     saver: Saver,
+    /// Whether it looks what others commit meanwhile.
+    looks: bool,
     /// Packs that an entry of this run names already, and those that only the snapshot's will; their tables are kept for the index.
     named: Vec<OpenPack>,
 }
@@ -201,7 +213,17 @@ impl<'a> Run<'a> {
         if options.patches && !options.is_alone {
             saver.allow_patches();
         }
-        Self { repository, options, id, started, checkpointed: started, parent: None, saver, named: Vec::new() }
+        Self {
+            repository,
+            options,
+            id,
+            started,
+            checkpointed: started,
+            parent: None,
+            saver,
+            looks: true,
+            named: Vec::new(),
+        }
     }
 
     fn store(&mut self, source: &dyn Source, parent: Option<&Snapshot>, progress: &dyn Progress) -> Result<Outcome> {
@@ -266,7 +288,7 @@ impl<'a> Run<'a> {
             self.name_packs(rest)?;
         }
         // What stands alone holds what others have on purpose.
-        if !self.options.is_alone {
+        if self.looks {
             self.saver.look_at_others(self.repository, &packs);
         }
         self.repository.options.cancel.check()?;
@@ -277,7 +299,7 @@ impl<'a> Run<'a> {
         };
         let voids = self.repository.void_draft(bad, "found bad by a backup");
         let ids = self.repository.commit(voids.into_iter().chain([draft]).collect(), true)?;
-        if !self.options.is_alone {
+        if self.looks {
             self.saver.look_back_at_others(self.repository, &packs);
         }
         let id = *ids.last().expect("every draft gets an id");

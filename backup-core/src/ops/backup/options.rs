@@ -24,6 +24,7 @@ pub struct BackupOptions {
     pub(super) checkpoint_seconds: u64,
     pub(super) probes: Vec<ProbeRequest>,
     pub(super) patches: bool,
+    pub(super) trusted_seconds: u64,
     pub(super) is_alone: bool,
 }
 
@@ -48,6 +49,7 @@ impl Default for BackupOptions {
             checkpoint_seconds: 300,
             probes: Vec::new(),
             patches: true,
+            trusted_seconds: 0,
             is_alone: false,
         }
     }
@@ -123,6 +125,12 @@ impl BackupOptions {
     /// database too.
     pub fn probe(mut self, request: ProbeRequest) -> Self {
         self.probes.push(request);
+        self
+    }
+
+    /// Does not look again at what this process saw of the storage less than so many seconds ago: which packs are there, and what others commit. For backups in quick succession.
+    pub(crate) fn trusted_seconds(mut self, seconds: u64) -> Self {
+        self.trusted_seconds = seconds;
         self
     }
 

@@ -298,3 +298,6 @@ fn depth_max(before: Option<&Content>, parent: &Sums) -> u8 {
         _ => (f64::from(deepest) * (3.0 - ratio).clamp(0.0, 1.0)).round().max(2.0) as u8,
     }
 }
+
+#[cfg(test)]
+mod tests;

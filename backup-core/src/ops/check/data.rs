@@ -7,7 +7,7 @@ use crate::crypto::hash;
 use crate::error::Result;
 use crate::format::constants::FRAME_NODE;
 use crate::id::{ChunkPrefix, PackId};
-use crate::index::Voids;
+use crate::index::{Location, Voids};
 use crate::limits::PACK_BYTES_MAX;
 use crate::pack::reader::OpenPack;
 use crate::progress::Progress;
@@ -46,6 +46,7 @@ pub(super) fn run(loader: &Loader<'_>, read_data: ReadData, progress: &dyn Progr
             }
         }
     }
+    check_patches(loader, &packs, &mut read)?;
     Ok(read)
 }
 
@@ -109,27 +110,53 @@ fn check_pack(loader: &Loader<'_>, number: u32) -> Result<Checked> {
         return Ok(Checked { number, finding: None, frames: Some(Vec::new()) });
     }
     let kind = if (bytes.len() as u64) < pack.place.length { "truncated" } else { "altered" };
-    let object = match bad_frames[..] {
-        [frame] => format!("{name} frame {frame}"),
-        _ => name,
-    };
-    let finding = Finding { object, kind, pack: Some(pack.place.id), chunks: Some(chunks) };
+    let finding = Finding { object: object(pack, &bad_frames), kind, pack: Some(pack.place.id), chunks: Some(chunks) };
     Ok(Checked { number, finding: Some(finding), frames: Some(bad_frames) })
 }
 
-/// Whether every chunk of a frame hashes to its prefix. Patches are checked through their bases.
+/// Whether every chunk of a frame that is stored whole hashes to its prefix. Patches come later, in an order in which bases are at hand.
 fn chunks_are_good(loader: &Loader<'_>, pack: &OpenPack, number: u32, payloads: &[u8]) -> bool {
     let Some(keys) = loader.repository.keys.get(&pack.place.domain) else { return false };
     let Some(frame) = pack.table.frames().get(number as usize) else { return false };
     (frame.first_row..frame.first_row + frame.rows).all(|row| {
         let Some((row, _, offset)) = pack.table.row(row) else { return false };
         let Some(payload) = payloads.get(offset as usize..offset as usize + row.payload as usize) else { return false };
-        let is_node = frame.kind == FRAME_NODE;
-        match row.base {
-            None => chunk_id(keys, is_node, payload).prefix() == row.prefix,
-            Some(base) => loader
-                .decode_patch(&base, row.depth, payload, row.plain)
-                .is_some_and(|plaintext| chunk_id(keys, is_node, &plaintext).prefix() == row.prefix),
-        }
+        row.base.is_some() || chunk_id(keys, frame.kind == FRAME_NODE, payload).prefix() == row.prefix
     })
+}
+
+/// Decodes the patches of packs that were read, and finds what of them, or of what they are made from, is bad though it could be opened.
+fn check_patches(loader: &Loader<'_>, packs: &[u32], read: &mut Read) -> Result<()> {
+    let mut patches = Vec::new();
+    for number in packs {
+        let pack = loader.index.pack(*number);
+        let is_bad = |frame: u32| read.bad.contains(pack.place.id, frame);
+        let rows = (0u32..).zip(pack.table.prefixes()).map(|(row, _)| row).filter(|row| pack.table.depth(*row) > 0);
+        let good = rows.filter(|row| !pack.table.row(*row).is_some_and(|(_, frame, _)| is_bad(frame)));
+        patches.extend(good.map(|row| Location { pack: *number, row }));
+    }
+    loader.rehash(&patches)?;
+    let found = loader.bad().without(&read.bad);
+    if found.is_empty() {
+        return Ok(());
+    }
+    for pack in loader.index.packs() {
+        let Some((_, Some(frames))) = found.iter().find(|(bad, _)| *bad == pack.place.id) else { continue };
+        read.good.retain(|good| *good != pack.place.id);
+        let rows = frames.iter().filter_map(|frame| pack.table.frames().get(*frame as usize));
+        let rows = rows.flat_map(|frame| frame.first_row as usize..(frame.first_row + frame.rows) as usize);
+        let chunks = rows.map(|row| pack.table.prefixes()[row]).collect();
+        let object = object(pack, &frames.iter().copied().collect::<Vec<_>>());
+        read.findings.push(Finding { object, kind: "altered", pack: Some(pack.place.id), chunks: Some(chunks) });
+    }
+    read.bad.extend(&found);
+    Ok(())
+}
+
+/// Names a pack, with the frame where one alone is meant.
+fn object(pack: &OpenPack, frames: &[u32]) -> String {
+    match frames {
+        [frame] => format!("{} frame {frame}", pack.place.name()),
+        _ => pack.place.name(),
+    }
 }

@@ -16,6 +16,7 @@ use crate::format::name::ObjectName;
 use crate::format::record;
 use crate::id::{ChunkPrefix, EntryId, PackId};
 use crate::index::Voids;
+use crate::index::supported::Supported;
 use crate::ledger::chain::Draft;
 use crate::progress::{Progress, Stage, Warning};
 use crate::repository::Repository;
@@ -141,8 +142,8 @@ impl Repository {
                 bad = read.bad;
                 findings.extend(read.findings);
             }
-            let lost = lost_chunks(&loader, &findings);
-            let trace = Trace::run(&loader, lost, progress)?;
+            let supported = supported(&loader, &mut findings, &bad);
+            let trace = Trace::run(&loader, supported, progress)?;
             if let Some(which) = options.probes {
                 repeated = probes::run(&loader, which, progress)?;
             }
@@ -225,27 +226,21 @@ impl Repository {
     }
 }
 
-/// Chunks that no good location yields any more, as far as findings tell.
-fn lost_chunks(loader: &Loader<'_>, findings: &[Finding]) -> HashSet<ChunkPrefix> {
-    let mut gone: HashSet<PackId> = HashSet::new();
-    let mut bad: HashMap<PackId, &HashSet<ChunkPrefix>> = HashMap::new();
-    for finding in findings {
-        match (&finding.pack, &finding.chunks) {
-            (Some(pack), Some(chunks)) => drop(bad.insert(*pack, chunks)),
-            (Some(pack), None) => drop(gone.insert(*pack)),
-            _ => {}
-        }
+/// What can be decoded, as far as findings tell. Each finding learns of all that is lost with it: chunks of its own, and what was made from them.
+fn supported<'i>(loader: &Loader<'i>, findings: &mut [Finding], bad: &Voids) -> Supported<'i> {
+    let mut bad = bad.clone();
+    for finding in findings.iter_mut().filter(|finding| finding.chunks.is_none()) {
+        let Some(gone) = finding.pack else { continue };
+        bad.add(gone, None::<[u32; 0]>);
+        // A pack that is gone may be one whose table is known from elsewhere.
+        let known = loader.index.packs().iter().find(|pack| pack.place.id == gone);
+        finding.chunks = known.map(|pack| pack.table.prefixes().iter().copied().collect());
     }
-    let survives = |prefix: &ChunkPrefix| {
-        loader.index.locations(prefix).any(|location| {
-            let pack = loader.index.pack(location.pack).place.id;
-            !gone.contains(&pack) && !bad.get(&pack).is_some_and(|chunks| chunks.contains(prefix))
-        })
-    };
-    let of_gone = loader.index.packs().iter().filter(|pack| gone.contains(&pack.place.id));
-    let candidates =
-        of_gone.flat_map(|pack| pack.table.prefixes()).chain(bad.values().flat_map(|chunks| chunks.iter()));
-    candidates.filter(|prefix| !survives(prefix)).copied().collect()
+    let mut supported = Supported::new(loader.index, bad);
+    for chunks in findings.iter_mut().filter_map(|finding| finding.chunks.as_mut()) {
+        *chunks = supported.lost_with(chunks);
+    }
+    supported
 }
 
 /// Puts together what is damaged and what needs it. A lost chunk whose pack cannot be told is every unreadable pack's.

@@ -10,6 +10,7 @@ use crate::format::constants::*;
 use crate::format::record;
 use crate::format::tree::{Content, Entry, Item, ListInner, ListLeaf, TreeInner, TreeLeaf};
 use crate::id::{ChunkId, ChunkPrefix, EntryId};
+use crate::index::supported::Supported;
 use crate::path;
 use crate::progress::Progress;
 use crate::repository::load::Loader;
@@ -31,8 +32,8 @@ pub(crate) struct Trace {
 
 struct Tracer<'t, 'l> {
     loader: &'t Loader<'l>,
-    /// Chunks known to be lost though the index has them.
-    lost: HashSet<ChunkPrefix>,
+    /// Whether chunks can be decoded.
+    supported: Supported<'l>,
     /// Nodes below which nothing is lost.
     clean: HashSet<ChunkPrefix>,
     /// What each node that is not clean needs: paths relative to it.
@@ -48,8 +49,8 @@ type Needs = Vec<(Vec<u8>, ChunkPrefix)>;
 
 impl Trace {
     /// Walks everything.
-    pub(crate) fn run(loader: &Loader<'_>, lost: HashSet<ChunkPrefix>, progress: &dyn Progress) -> Result<Self> {
-        let mut tracer = Tracer { loader, lost, clean: HashSet::new(), needing: HashMap::new(), nodes: 0 };
+    pub(crate) fn run<'l>(loader: &Loader<'l>, supported: Supported<'l>, progress: &dyn Progress) -> Result<Self> {
+        let mut tracer = Tracer { loader, supported, clean: HashSet::new(), needing: HashMap::new(), nodes: 0 };
         let mut needs = Vec::new();
         for snapshot in loader.repository.snapshots() {
             loader.repository.options.cancel.check()?;
@@ -92,8 +93,8 @@ struct Open {
 }
 
 impl Tracer<'_, '_> {
-    fn is_there(&self, id: &ChunkId) -> bool {
-        !self.lost.contains(&id.prefix()) && self.loader.index.contains(&id.prefix())
+    fn is_there(&mut self, id: &ChunkId) -> bool {
+        self.supported.has(&id.prefix())
     }
 
     /// What lies below a node and is lost. Without recursion: trees may be deep.
@@ -166,7 +167,7 @@ impl Tracer<'_, '_> {
         Ok((children, needs))
     }
 
-    fn entry(&self, entry: &Entry, children: &mut Children, needs: &mut Needs) {
+    fn entry(&mut self, entry: &Entry, children: &mut Children, needs: &mut Needs) {
         match &entry.content {
             Content::Tree { root, .. } | Content::List { root, .. } => children.push((entry.name.clone(), *root)),
             Content::Items { items } => self.items(&entry.name, items, needs),
@@ -174,7 +175,7 @@ impl Tracer<'_, '_> {
         }
     }
 
-    fn items(&self, name: &[u8], items: &[Item], needs: &mut Needs) {
+    fn items(&mut self, name: &[u8], items: &[Item], needs: &mut Needs) {
         let chunks = items.iter().filter_map(|item| match item {
             Item::Chunk { id, .. } => Some(id),
             _ => None,

@@ -1,6 +1,5 @@
 //! What one worker does for a restore: a batch of files, from frames to bytes on disk.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -9,15 +8,9 @@ use std::sync::atomic::Ordering;
 use super::file::{Comparer, Destination, Job, LongFile, PlacedItem, write_gap};
 use crate::error::{Error, Result};
 use crate::format::tree::Item;
-use crate::id::ChunkId;
-use crate::index::Location;
-use crate::repository::load::{Loader, Payloads};
+use crate::repository::fetch::Chunks;
+use crate::repository::load::Loader;
 use crate::target::{Applying, copy_range};
-
-/// Ranges of one pack that lie this close are fetched in one request.
-const GAP_BYTES_MAX: u64 = 128 << 10;
-/// A request fetches at most about so much.
-const FETCH_BYTES_MAX: u64 = 8 << 20;
 
 /// What a batch did.
 #[derive(Default)]
@@ -56,7 +49,7 @@ pub(super) fn run(shared: &Shared<'_>, jobs: Vec<Job>) -> Result<Done> {
             _ => None,
         })
     });
-    let chunks = Chunks::fetch(shared.loader, ids)?;
+    let chunks = shared.loader.load_all(ids)?;
     for (job, needed) in jobs.into_iter().zip(needed) {
         match job {
             Job::Whole { destination, items, existing } => {
@@ -150,7 +143,7 @@ impl Shared<'_> {
         let failed = || long.destination.failed("write");
         let file = long.temporary.file();
         let Item::Chunk { id, length, .. } = placed.item else {
-            return write_item(file, placed, true, &Chunks { found: HashMap::new() }).map(drop).map_err(failed());
+            return write_item(file, placed, true, &Chunks::default()).map(drop).map_err(failed());
         };
         let copied = copy_range(existing, file, placed.offset, u64::from(length));
         if copied.is_ok() && self.comparer.holds(file, placed, &mut Vec::new()).map_err(failed())? {
@@ -210,105 +203,6 @@ fn write_item(file: &File, placed: &PlacedItem, is_new: bool, chunks: &Chunks) -
             Ok(bytes.len() as u64)
         }
         Item::Hole { .. } | Item::Zeros { .. } => write_gap(file, placed, is_new).map(|()| 0),
-    }
-}
-
-/// The verified chunks of a batch, most of them as places in the frames that hold them.
-struct Chunks {
-    found: HashMap<ChunkId, Plaintext>,
-}
-
-enum Plaintext {
-    InFrame(Payloads, usize, usize),
-    Alone(Vec<u8>),
-}
-
-impl Chunks {
-    /// Fetches and verifies chunks. Those that are lost are left out.
-    fn fetch(loader: &Loader<'_>, ids: impl Iterator<Item = ChunkId>) -> Result<Self> {
-        let mut packs: BTreeMap<u32, BTreeMap<u32, Vec<(ChunkId, Location)>>> = BTreeMap::new();
-        let mut seen = std::collections::HashSet::new();
-        for id in ids.filter(|id| seen.insert(*id)) {
-            if let Some(location) = loader.index.locations(&id.prefix()).next()
-                && let Some((_, frame, _)) = loader.index.pack(location.pack).table.row(location.row)
-            {
-                packs.entry(location.pack).or_default().entry(frame).or_default().push((id, location));
-            }
-        }
-        let mut chunks = Self { found: HashMap::new() };
-        for (pack, frames) in packs {
-            chunks.fetch_pack(loader, pack, &frames)?;
-        }
-        Ok(chunks)
-    }
-
-    fn fetch_pack(
-        &mut self,
-        loader: &Loader<'_>,
-        number: u32,
-        frames: &BTreeMap<u32, Vec<(ChunkId, Location)>>,
-    ) -> Result<()> {
-        let pack = loader.index.pack(number);
-        let numbers: Vec<u32> = frames.keys().copied().collect();
-        for range in pack.coalesce(&numbers, GAP_BYTES_MAX, FETCH_BYTES_MAX) {
-            let fetched = pack.read_frames(&range, &loader.repository.storage);
-            match fetched {
-                Ok(fetched) => {
-                    for (frame, payloads) in range.iter().zip(fetched) {
-                        match payloads {
-                            Ok(payloads) => self.take(loader, Arc::new(payloads), &frames[frame])?,
-                            Err(_) => self.recover(loader, &frames[frame])?,
-                        }
-                    }
-                }
-                Err(error) if error.is_damage() => {
-                    for frame in &range {
-                        self.recover(loader, &frames[frame])?;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the chunks of an opened frame over, each verified by its full id.
-    fn take(&mut self, loader: &Loader<'_>, payloads: Payloads, chunks: &[(ChunkId, Location)]) -> Result<()> {
-        for chunk in chunks {
-            match loader.verified_range(&payloads, chunk.1, &chunk.0) {
-                Some((start, end)) => {
-                    self.found.insert(chunk.0, Plaintext::InFrame(Arc::clone(&payloads), start, end));
-                }
-                None => self.recover(loader, std::slice::from_ref(chunk))?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Loads chunks one by one: patches, and what its first location did not yield.
-    fn recover(&mut self, loader: &Loader<'_>, chunks: &[(ChunkId, Location)]) -> Result<()> {
-        for (id, _) in chunks {
-            match loader.load(id) {
-                Ok(plaintext) => drop(self.found.insert(*id, Plaintext::Alone(plaintext))),
-                Err(error) if error.is_damage() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn get(&self, id: &ChunkId) -> Option<&[u8]> {
-        match self.found.get(id)? {
-            Plaintext::InFrame(payloads, start, end) => payloads.get(*start..*end),
-            Plaintext::Alone(plaintext) => Some(plaintext),
-        }
-    }
-
-    fn has(&self, item: &Item) -> bool {
-        match item {
-            Item::Chunk { id, length, .. } => self.get(id).is_some_and(|plaintext| plaintext.len() == *length as usize),
-            _ => true,
-        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Packing {
     frames: Ordered<(Area, u64, SealedFrame)>,
     uploads: Ordered<Result<OpenPack>>,
     written: Vec<OpenPack>,
+    /// Bytes of content that went into the cache.
+    kept_bytes: u64,
 }
 
 /// The packs under way in one area.
@@ -66,6 +68,7 @@ impl Packing {
             frames: Ordered::new(under_way),
             uploads: Ordered::new(UPLOADS_MAX),
             written: Vec::new(),
+            kept_bytes: 0,
         }
     }
 
@@ -120,7 +123,16 @@ impl Packing {
         }
     }
 
+    /// Whether content goes into the cache, so that the next backup finds bases there: so much of it that there is room for what else is kept.
+    fn keeps_content(&mut self, bytes: u64) -> bool {
+        const SHARE: u64 = 4;
+        let keeps = self.kept_bytes + bytes <= self.storage.cache_bytes_max() / SHARE;
+        self.kept_bytes += if keeps { bytes } else { 0 };
+        keeps
+    }
+
     fn upload(&mut self, area: Area, builder: PackBuilder, saved: &mut Saved) -> Result<()> {
+        let keeps_content = self.keeps_content(builder.len() as u64);
         let storage = self.storage.clone();
         let keys = Arc::clone(&self.keys);
         let pad_bytes_min = self.pad_bytes_min;
@@ -135,7 +147,7 @@ impl Packing {
                 table_length: pack.table_length,
             };
             let open = place.open_table(&keys, pack.bytes[pack.table_offset as usize..].to_vec())?;
-            place.keep(&open, 0, &pack.bytes, &storage);
+            place.keep(&open, 0, &pack.bytes, &storage, keeps_content);
             storage.write(&place.name(), pack.bytes)?;
             Ok(open)
         }));

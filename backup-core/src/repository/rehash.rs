@@ -1,0 +1,79 @@
+//! Decodes patches only to see that they are what their tables say: chains that begin at one chunk lie together, so that each link is decoded once, whatever was made from it.
+
+use super::fetch::{Bases, Group};
+use super::load::Loader;
+use crate::error::Result;
+use crate::index::Location;
+
+/// Bytes of frames that one worker has open.
+const GROUP_BYTES_MAX: u64 = 16 << 20;
+/// Patches that are sorted at a time. What lies in several such lots is decoded in each.
+const LOT: usize = 1 << 20;
+
+impl Loader<'_> {
+    /// Decodes what stands at locations of patches, and compares its name with their prefixes. Returns those that fail; what is at fault is noted as bad.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`], [`crate::Error::Interrupted`].
+    pub(crate) fn rehash(&self, patches: &[Location]) -> Result<Vec<Location>> {
+        let mut failed = Vec::new();
+        for lot in patches.chunks(LOT) {
+            let mut rooted: Vec<(Location, u8, Location)> = Vec::new();
+            for patch in lot {
+                match self.index.chain(*patch) {
+                    Some(chain) => rooted.push((chain[0], self.index.depth(*patch), *patch)),
+                    None => failed.push(*patch),
+                }
+            }
+            self.repository.workers.sort_by_key(&mut rooted, |rooted| *rooted);
+            let mut rooted = rooted.into_iter().map(|(_, _, patch)| patch).peekable();
+            // A few groups at a time, so that memory is bounded and a stop is heard.
+            while rooted.peek().is_some() {
+                self.repository.options.cancel.check()?;
+                let groups: Vec<Group> =
+                    (0..self.repository.workers.count()).map(|_| self.next_group(&mut rooted)).collect();
+                for result in self.repository.workers.map(groups, |group| self.rehash_group(&group)) {
+                    failed.extend(result?);
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    fn next_group(&self, patches: &mut std::iter::Peekable<impl Iterator<Item = Location>>) -> Group {
+        let mut group = Group::default();
+        while let Some(patch) = patches.peek() {
+            if let Some(links) = self.links(*patch) {
+                if group.is_full_with(&links, self, GROUP_BYTES_MAX) {
+                    return group;
+                }
+                group.add(links, self);
+            }
+            patches.next();
+        }
+        group
+    }
+
+    fn rehash_group(&self, group: &Group) -> Result<Vec<Location>> {
+        let frames = self.open_frames(&group.wanted())?;
+        let mut bases = Bases::new(group, &frames);
+        let (mut failed, mut root) = (Vec::new(), None);
+        for links in &group.chains {
+            let (Some(first), Some(own)) = (links.first(), links.last()) else { continue };
+            if root.replace(first.location) != Some(first.location) {
+                bases.forget();
+            }
+            let is_right = |plaintext: Vec<u8>| self.is_prefixed(own.location, &plaintext);
+            if bases.decode(links).is_some_and(is_right) {
+                continue;
+            }
+            // Another way may lead there; and if none does, it must be known what is at fault.
+            match self.decode_at(own.location) {
+                Ok(_) => {}
+                Err(error) if error.is_damage() => failed.push(own.location),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(failed)
+    }
+}
