@@ -3,8 +3,13 @@
 //! Every operation runs in a process of its own, so that its peak of memory is its own; the bench calls itself with the task as its arguments.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub(crate) mod chains;
 pub(crate) mod kernels;
+pub(crate) mod peers;
+pub(crate) mod plot;
 pub(crate) mod tasks;
+pub(crate) mod trading;
+pub(crate) mod versions;
 
 use std::fs;
 use std::io;
