@@ -40,6 +40,18 @@ fn a_change_in_a_large_file_costs_the_change() {
 }
 
 #[test]
+fn changes_in_place_that_take_cut_points_away_cost_no_more() {
+    let before = noise(9, 32 << 20);
+    let mut after = before.clone();
+    for place in (0..128).map(|number| number * 262_000) {
+        after[place..place + 4096].copy_from_slice(&noise(place as u64, 4096));
+    }
+    let stored = step(&before, &after, &BackupOptions::new()).counts.stored_bytes;
+    // Half a megabyte is new. Without the old cut points one change in sixteen would cost a whole chunk.
+    assert!(stored < 660_000, "{stored} bytes");
+}
+
+#[test]
 fn what_is_put_in_or_cut_out_moves_the_bases_along() {
     let before = noise(3, 4 << 20);
     let mut after = before.clone();

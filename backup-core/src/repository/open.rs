@@ -42,6 +42,7 @@ pub struct InitOptions {
     chunk_bytes_avg: u32,
     frame_bytes: u32,
     pack_bytes: u32,
+    page_group_bytes: u32,
 }
 
 impl Default for InitOptions {
@@ -53,6 +54,7 @@ impl Default for InitOptions {
             chunk_bytes_avg: 64 << 10,
             frame_bytes: 1 << 20,
             pack_bytes: 16 << 20,
+            page_group_bytes: PAGE_GROUP_BYTES,
         }
     }
 }
@@ -84,6 +86,12 @@ impl InitOptions {
     /// Average length of chunks of content, in bytes: a power of two from 4 KiB to 4 MiB; 64 KiB by default.
     pub fn chunk_bytes_avg(mut self, bytes: u32) -> Self {
         self.chunk_bytes_avg = bytes;
+        self
+    }
+
+    /// Bytes of a group of pages of a database, which is one chunk, in the first period; 4 KiB by default. A group has at least one page.
+    pub fn page_group_bytes(mut self, bytes: u32) -> Self {
+        self.page_group_bytes = bytes;
         self
     }
 
@@ -281,7 +289,7 @@ impl InitOptions {
             mask_large: sizes.mask_large,
             frame_bytes: self.frame_bytes,
             pack_bytes: self.pack_bytes,
-            page_group_bytes: PAGE_GROUP_BYTES,
+            page_group_bytes: self.page_group_bytes,
         }
     }
 }

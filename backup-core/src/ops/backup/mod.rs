@@ -3,6 +3,7 @@
 //! The source pushes entries into [`walk`], which compares them with the [`parent`] and hands what must be read to workers ([`content`]); what they return is saved in order. Packs
 //! are named by checkpoints on the way and by the snapshot's entry at the end: that entry is the commit.
 
+mod aligner;
 mod content;
 mod events;
 mod options;

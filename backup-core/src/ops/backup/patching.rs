@@ -1,137 +1,24 @@
 //! What is new of the content that was read, and patches for it: bases are found at the same place in the parent, and workers make the patches.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use super::aligner::{Aligned, Aligner};
 use super::content::{Named, Piece, Standing};
 use super::events::{Event, Patched, Queue, Settled};
-use crate::error::{Result, unless_damage};
-use crate::format::tree::{Content, Item, Sums};
-use crate::id::{ChunkId, ChunkPrefix};
+use crate::error::Result;
+use crate::format::tree::{Content, Sums};
+use crate::id::ChunkId;
 use crate::limits::PATCH_DEPTH_MAX;
 use crate::pipeline::Workers;
 use crate::repository::Snapshot;
-use crate::repository::base::Base;
+use crate::repository::base::{AtHand, Base};
 use crate::repository::load::Loader;
-use crate::repository::nodes::Items;
 use crate::repository::save::Saver;
-
-/// How far behind and ahead of a place in the parent what moved is looked for, in bytes.
-const REACH_BYTES: u64 = 1 << 20;
 
 /// Content for which patches may be under way at a time.
 const UNDER_WAY_BYTES: usize = 16 << 20;
 /// Steps that wait behind patches; each is an entry in memory.
 const STEPS_MAX: usize = 4096;
-
-/// Follows the content of a file through that of the parent: what is at the same place there, where changes before it moved it.
-#[derive(Default)]
-struct Aligner {
-    /// What comes next of the parent's content; `None` where there was none, or it ended.
-    items: Option<Items>,
-    /// Bytes of the parent's content that were taken out of `items`.
-    taken: u64,
-    /// Chunks of the parent near the place, with where they begin.
-    near: VecDeque<OldChunk>,
-    places: HashMap<ChunkPrefix, u64>,
-    /// Where in the file the next piece begins.
-    offset: u64,
-    /// What to add to a place in the file for the place in the parent.
-    drift: i64,
-    /// Whether pieces stand at fixed places, so that nothing can have moved.
-    is_fixed: bool,
-    /// Whether the parent has no such file: what followed the piece before where that was stored is then the only base.
-    is_new: bool,
-    /// See `is_new`.
-    follower: Option<ChunkPrefix>,
-    /// Patches are made of chunks of smaller depth.
-    depth_max: u8,
-}
-
-#[derive(Clone, Copy)]
-struct OldChunk {
-    start: u64,
-    length: u32,
-    decode_bytes: u32,
-    id: ChunkId,
-}
-
-/// What the parent says of a chunk.
-struct Aligned {
-    /// It is there, and reading it decodes so many bytes.
-    same: Option<u32>,
-    /// What it may be a patch of.
-    base: Option<ChunkPrefix>,
-}
-
-impl Aligner {
-    /// Begins a file, with what the parent held of it.
-    fn new(before: Option<&Content>, is_fixed: bool, depth_max: u8) -> Self {
-        let items = before.filter(|content| matches!(content, Content::Items { .. } | Content::List { .. }));
-        Self { items: items.map(Items::new), is_fixed, depth_max, is_new: items.is_none(), ..Self::default() }
-    }
-
-    /// Begins the file anew.
-    fn restart(&mut self, before: Option<&Content>) {
-        *self = Self::new(before, self.is_fixed, self.depth_max);
-    }
-
-    /// Passes what is no chunk.
-    fn pass(&mut self, length: u64) {
-        self.offset += length;
-        self.follower = None;
-    }
-
-    /// Passes the next chunk, and says what the parent has at its place.
-    fn chunk(&mut self, id: &ChunkId, length: usize, loader: &Loader<'_>) -> Result<Aligned> {
-        let start = self.offset.saturating_add_signed(self.drift);
-        let end = start + length as u64;
-        let reach = if self.is_fixed { 0 } else { REACH_BYTES };
-        self.fill(end + reach, loader)?;
-        self.drop_before(start.saturating_sub(reach));
-        let offset = self.offset;
-        self.offset += length as u64;
-        let overlap =
-            |old: &&OldChunk| (old.start + u64::from(old.length)).min(end).saturating_sub(old.start.max(start));
-        let best = self.near.iter().max_by_key(overlap).filter(|old| overlap(old) > 0).copied();
-        if let Some(old) = best.filter(|old| old.id == *id) {
-            return Ok(Aligned { same: Some(old.decode_bytes), base: None });
-        }
-        let moved = self.places.get(&id.prefix()).and_then(|place| self.near.iter().find(|old| old.start == *place));
-        if let Some(old) = moved.filter(|old| old.id == *id) {
-            self.drift = old.start.cast_signed() - offset.cast_signed();
-            return Ok(Aligned { same: Some(old.decode_bytes), base: None });
-        }
-        Ok(Aligned { same: None, base: best.map(|old| old.id.prefix()) })
-    }
-
-    /// Takes the parent's chunks up to a place. What the parent has lost is the end of it.
-    fn fill(&mut self, end: u64, loader: &Loader<'_>) -> Result<()> {
-        while let Some(items) = self.items.as_mut().filter(|_| self.taken < end) {
-            let Some(item) = unless_damage(items.next(loader))?.flatten() else {
-                self.items = None;
-                return Ok(());
-            };
-            let start = self.taken;
-            self.taken += item.length();
-            if let Item::Chunk { length, decode_bytes, id } = item {
-                if !self.is_fixed {
-                    self.places.insert(id.prefix(), start);
-                }
-                self.near.push_back(OldChunk { start, length, decode_bytes, id });
-            }
-        }
-        Ok(())
-    }
-
-    fn drop_before(&mut self, place: u64) {
-        while let Some(old) = self.near.front().filter(|old| old.start + u64::from(old.length) <= place) {
-            if self.places.get(&old.id.prefix()) == Some(&old.start) {
-                self.places.remove(&old.id.prefix());
-            }
-            self.near.pop_front();
-        }
-    }
-}
 
 /// Content of which it is known what is new; patches may still be under way.
 enum Settling {
@@ -147,34 +34,13 @@ fn settle(
     loader: &Loader<'_>,
     workers: &Workers,
 ) -> Result<Settling> {
-    let at_hand = saver.at_hand().cloned();
-    let mut bases: Vec<(usize, Base)> = Vec::new();
-    for (number, piece) in named.pieces.iter_mut().enumerate() {
-        match piece {
-            Piece::Zeros(length) | Piece::Hole(length) | Piece::Same(length) => aligner.pass(*length),
-            Piece::Inline { start, end } => aligner.pass((*end - *start) as u64),
-            Piece::Chunk { id, start, end, standing, .. } => {
-                let aligned = match at_hand {
-                    Some(_) => aligner.chunk(id, *end - *start, loader)?,
-                    None => Aligned { same: None, base: None },
-                };
-                let prefix = id.prefix();
-                // What the parent has at its place is there, unless something is known to be lost.
-                let is_stored = aligned.same.is_some() && loader.is_whole();
-                if is_stored || !saver.claim(loader, &prefix) {
-                    *standing = Standing::Stored(aligned.same);
-                    aligner.follower = if aligner.is_new { loader.neighbour(&prefix) } else { None };
-                    continue;
-                }
-                *standing = Standing::New(None);
-                let follower = aligner.follower.take();
-                let base = aligned.base.or(follower).filter(|_| at_hand.is_some());
-                let base = base.and_then(|base| loader.base(saver.keys(), &base, false, aligner.depth_max));
-                aligner.follower = follower.and_then(|base| loader.neighbour(&base));
-                bases.extend(base.map(|base| (number, base)));
-            }
-        }
+    let mut settler = Settler { aligner, at_hand: saver.at_hand().cloned(), saver, loader, bases: Vec::new() };
+    let pieces = std::mem::take(&mut named.pieces);
+    named.pieces.reserve(pieces.len());
+    for number in 0..pieces.len() {
+        settler.settle(&pieces[number..], &mut named)?;
     }
+    let Settler { at_hand, bases, .. } = settler;
     let Some(at_hand) = at_hand.filter(|_| !bases.is_empty()) else { return Ok(Settling::Ready(named)) };
     let bytes = named.buffer.len();
     let named = workers.submit(move || {
@@ -186,6 +52,97 @@ fn settle(
         named
     });
     Ok(Settling::Patching(Patched { named, bytes }))
+}
+
+/// Finds out what is new, piece by piece.
+struct Settler<'s, 'l> {
+    aligner: &'s mut Aligner,
+    saver: &'s mut Saver,
+    loader: &'s Loader<'l>,
+    at_hand: Option<AtHand>,
+    /// Bases of pieces, by their numbers.
+    bases: Vec<(usize, Base)>,
+}
+
+impl Settler<'_, '_> {
+    /// Settles the first of some pieces, and adds it to what was named.
+    fn settle(&mut self, pieces: &[Piece], named: &mut Named) -> Result<()> {
+        let Some((piece, rest)) = pieces.split_first() else { return Ok(()) };
+        let chunk = match piece {
+            Piece::Zeros(length) | Piece::Hole(length) | Piece::Same(length) => {
+                self.aligner.pass(*length);
+                None
+            }
+            Piece::Inline { start, end } => {
+                self.aligner.pass((end - start) as u64);
+                None
+            }
+            Piece::Chunk { id, start, end, incompressible, .. } => {
+                Some(Chunk { id: *id, start: *start, end: *end, incompressible: *incompressible })
+            }
+        };
+        let Some(chunk) = chunk else {
+            named.pieces.push(piece.clone());
+            return Ok(());
+        };
+        if self.at_hand.is_none() {
+            self.chunk(chunk, Aligned { same: None, base: None }, named);
+            return Ok(());
+        }
+        let aligned = self.aligner.chunk(&chunk.id, chunk.end - chunk.start, self.loader)?;
+        let is_changed = aligned.same.is_none() && aligned.base.is_some() && !self.aligner.is_fixed;
+        if !is_changed || !self.split(&chunk, rest, named)? {
+            self.chunk(chunk, aligned, named);
+        }
+        Ok(())
+    }
+
+    /// Cuts a chunk where the parent's begin that it replaces, so that each part has its own base: a change in place may take cut points away. Says whether there were any.
+    fn split(&mut self, chunk: &Chunk, rest: &[Piece], named: &mut Named) -> Result<bool> {
+        let length = chunk.end - chunk.start;
+        let mut places = self.aligner.cut_points(length, rest, self.loader)?;
+        if places.is_empty() || self.loader.index.contains(&chunk.id.prefix()) {
+            return Ok(false);
+        }
+        self.aligner.back(length);
+        places.push(length);
+        let mut start = chunk.start;
+        for place in places {
+            let end = chunk.start + place;
+            let id = self.saver.keys().content_id(&named.buffer[start..end]);
+            let aligned = self.aligner.chunk(&id, end - start, self.loader)?;
+            self.chunk(Chunk { id, start, end, incompressible: chunk.incompressible }, aligned, named);
+            start = end;
+        }
+        Ok(true)
+    }
+
+    fn chunk(&mut self, chunk: Chunk, aligned: Aligned, named: &mut Named) {
+        let Chunk { id, start, end, incompressible } = chunk;
+        let (prefix, loader) = (id.prefix(), self.loader);
+        // What the parent has at its place is there, unless something is known to be lost.
+        let is_stored = aligned.same.is_some() && loader.is_whole();
+        let standing = if is_stored || !self.saver.claim(loader, &prefix) {
+            self.aligner.follower = if self.aligner.is_new { loader.neighbour(&prefix) } else { None };
+            Standing::Stored(aligned.same)
+        } else {
+            let follower = self.aligner.follower.take();
+            let base = aligned.base.or(follower);
+            let base = base.and_then(|base| loader.base(self.saver.keys(), &base, false, self.aligner.depth_max));
+            self.aligner.follower = follower.and_then(|base| loader.neighbour(&base));
+            self.bases.extend(base.map(|base| (named.pieces.len(), base)));
+            Standing::New(None)
+        };
+        named.pieces.push(Piece::Chunk { id, start, end, incompressible, standing });
+    }
+}
+
+/// A chunk of which it is not known yet whether it is new.
+struct Chunk {
+    id: ChunkId,
+    start: usize,
+    end: usize,
+    incompressible: Option<bool>,
 }
 
 /// Steps on their way from having been read to being saved, in order.
