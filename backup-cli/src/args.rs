@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     backup, cat, check, completions, diff, dump, find, init, key, ledger, ls, man, repair, restore, snapshots, stats,
-    storage, wal,
+    storage, wal, watch,
 };
 
 /// Keeps files for years: deduplicated, encrypted, provable.
@@ -106,6 +106,7 @@ pub(crate) enum Command {
     /// Keeps PostgreSQL's write-ahead log
     #[command(subcommand)]
     Wal(wal::Action),
+    Watch(watch::Arguments),
     Cat(cat::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -130,6 +131,7 @@ impl Command {
             Command::Stats(_) => "stats",
             Command::Storage(action) => action.name(),
             Command::Wal(action) => action.name(),
+            Command::Watch(_) => "watch",
             Command::Cat(_) => "cat",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",

@@ -65,7 +65,12 @@ impl Place {
 
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Repository, Box<dyn Error>> {
-        Ok(Repository::open(self.storage()?, &self.key()?, self.options())?)
+        self.open_with(self.options())
+    }
+
+    /// Opens it with other options.
+    pub(crate) fn open_with(&self, options: RepositoryOptions) -> Result<Repository, Box<dyn Error>> {
+        Ok(Repository::open(self.storage()?, &self.key()?, options)?)
     }
 
     /// Opens it with a cache beside it.

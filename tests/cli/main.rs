@@ -13,5 +13,6 @@ mod restoring;
 mod servers;
 mod signals;
 mod storage;
+mod watch;
 mod world;
 mod writers;

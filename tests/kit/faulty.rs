@@ -41,6 +41,7 @@ struct State {
     temporary: bool,
     mutations: AtomicU64,
     reads_to_fail: AtomicU64,
+    writes_to_fail: AtomicU64,
 }
 
 /// What is to be done with one mutation.
@@ -63,13 +64,18 @@ impl Faults {
     }
 
     fn with(mode: Mode, temporary: bool) -> Self {
-        let (mutations, reads_to_fail) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(State { mode, temporary, mutations, reads_to_fail }))
+        let [mutations, reads_to_fail, writes_to_fail] = [(); 3].map(|()| AtomicU64::new(0));
+        Self(Arc::new(State { mode, temporary, mutations, reads_to_fail, writes_to_fail }))
     }
 
     /// Lets the next so many reads, listings and look-ups fail.
     pub(crate) fn fail_reads(&self, reads: u64) {
         self.0.reads_to_fail.store(reads, Ordering::SeqCst);
+    }
+
+    /// Lets the next so many mutations fail, whatever the mode.
+    pub(crate) fn fail_writes(&self, writes: u64) {
+        self.0.writes_to_fail.store(writes, Ordering::SeqCst);
     }
 
     /// How many mutations were tried so far.
@@ -84,6 +90,10 @@ impl Faults {
 
     fn mutate(&self) -> Verdict {
         let ordinal = self.0.mutations.fetch_add(1, Ordering::SeqCst) + 1;
+        let fewer = |writes: u64| writes.checked_sub(1);
+        if self.0.writes_to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return Verdict::Fail;
+        }
         match self.0.mode {
             Mode::FailAt(k) if ordinal == k => Verdict::Fail,
             Mode::StopFrom(k) if ordinal >= k => Verdict::Fail,

@@ -14,3 +14,5 @@ mod place;
 mod readers;
 mod trouble;
 mod unchanged;
+mod watch;
+mod watch_killed;

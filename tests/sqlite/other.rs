@@ -176,3 +176,32 @@ fn writes_at_random() {
         }
     }
 }
+
+/// Watches the database into the repository that lies beside its directory, until it is killed.
+#[test]
+fn watches() {
+    let Some(path) = std::env::var_os(DATABASE) else { return };
+    let path = std::path::PathBuf::from(path);
+    let mut repository = crate::watch_killed::open(path.parent().unwrap().parent().unwrap());
+    let options = backup_core::ops::watch::WatchOptions::new().every_ms(crate::watch_killed::every_ms());
+    let mut each = |_: &backup_core::ops::watch::WatchEvent| {
+        say("ready");
+        Ok(())
+    };
+    repository.watch(&[path], &options, &mut each, &backup_core::progress::Silent).unwrap();
+}
+
+/// Commits the time of day, a hundred times a second.
+#[test]
+fn writes_the_time() {
+    let Some(connection) = database() else { return };
+    connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    connection.execute_batch("CREATE TABLE times(at INTEGER)").unwrap();
+    for number in 0_u64.. {
+        connection.execute("INSERT INTO times VALUES (?1)", [crate::watch_killed::now_ms().cast_signed()]).unwrap();
+        if number == 3 {
+            say("ready");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -18,6 +18,7 @@ pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod storage;
 pub(crate) mod wal;
+pub(crate) mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli, output: &mut Output) -> Result<Done, Failure> {
         Command::Stats(arguments) => stats::run(&arguments, &settings, output),
         Command::Storage(action) => storage::run(&action, &settings, output),
         Command::Wal(action) => wal::run(&action, &settings, output),
+        Command::Watch(arguments) => watch::run(&arguments, &settings, output),
         Command::Cat(arguments) => cat::run(&arguments, &settings, output),
         Command::Completions(_) | Command::Man(_) => Ok(Done::default()),
     }

@@ -107,6 +107,11 @@ impl Output {
         }
     }
 
+    /// Writes out all that waits, in the middle of a document that grows for long.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::Output)
+    }
+
     /// Standard output itself, for bytes that are neither lines nor a document.
     pub(crate) fn raw(&mut self) -> &mut dyn Write {
         &mut self.out

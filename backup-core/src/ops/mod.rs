@@ -13,3 +13,4 @@ pub mod restore;
 pub mod stats;
 pub mod verify;
 pub mod wal;
+pub mod watch;

@@ -83,7 +83,8 @@ impl Repository {
             notes,
         };
         report.notes.extend(outcome.notes);
-        if !options.dry_run {
+        let is_over = options.dry_run || (options.only_changed && self.is_same(&report, &outcome.bad)?);
+        if !is_over {
             let (snapshot, packs, mut others) =
                 run.commit(source.kind(), outcome.roots, &report, &outcome.bad, &outcome.probes)?;
             report.snapshot_id = Some(snapshot.id);
@@ -100,6 +101,13 @@ impl Repository {
         report.requests = self.storage.counts().requests() - requests_before;
         progress.finished(Stage::BackingUp);
         Ok(report)
+    }
+
+    /// Whether nothing differs from the parent, and nothing had to be stored anew because it was lost.
+    fn is_same(&self, report: &BackupReport, bad: &Voids) -> Result<bool> {
+        let counts = &report.counts;
+        let is_content = counts.files_new + counts.files_changed == 0 && counts.warnings == 0;
+        Ok(report.parent_id.is_some() && is_content && bad.is_empty() && !self.index()?.is_lossy())
     }
 
     /// Takes up the chain of the writer, and looks whether what is stored is still there, before anything relies on it.
@@ -121,7 +129,7 @@ impl Repository {
         self.looked.is_some_and(|looked| now.seconds_apart(looked) < seconds)
     }
 
-    fn period_keys(&self, class: &str, now: Time) -> Result<Arc<PeriodKeys>> {
+    pub(in crate::ops) fn period_keys(&self, class: &str, now: Time) -> Result<Arc<PeriodKeys>> {
         if !self.state.classes.contains_key(class) {
             return Err(Error::Usage {
                 what: format!("there is no class {}", crate::words::printable(class.as_bytes())),

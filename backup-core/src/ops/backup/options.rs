@@ -26,6 +26,7 @@ pub struct BackupOptions {
     pub(super) patches: bool,
     pub(super) trusted_seconds: u64,
     pub(super) is_alone: bool,
+    pub(super) only_changed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ impl Default for BackupOptions {
             patches: true,
             trusted_seconds: 0,
             is_alone: false,
+            only_changed: false,
         }
     }
 }
@@ -138,6 +140,12 @@ impl BackupOptions {
     pub(crate) fn alone(mut self) -> Self {
         self.is_alone = true;
         self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_seconds(u64::MAX)
+    }
+
+    /// Makes no snapshot where all files are there as the parent has them, whatever their metadata. What was there and is gone does not count.
+    pub(crate) fn only_changed(mut self) -> Self {
+        self.only_changed = true;
+        self
     }
 
     pub(super) fn check(&self) -> Result<()> {

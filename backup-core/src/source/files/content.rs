@@ -80,7 +80,7 @@ fn open_file(directory: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Reads the beginning of a regular file, at most `limit` bytes.
-pub(super) fn read_beginning(directory: &OwnedFd, name: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+pub(in crate::source) fn read_beginning(directory: &OwnedFd, name: &[u8], limit: usize) -> io::Result<Vec<u8>> {
     Reader::open(directory, name)?.beginning(limit)
 }
 

@@ -31,7 +31,7 @@ pub(super) fn open_again(parent: &OwnedFd, name: &[u8], seen: Identity) -> rusti
 }
 
 /// Opens the directory that holds the last component of an absolute path, which it returns besides: `.` for `/`. Links before the last component are followed.
-pub(super) fn open_parent(path: &[u8]) -> rustix::io::Result<(OwnedFd, &[u8])> {
+pub(in crate::source) fn open_parent(path: &[u8]) -> rustix::io::Result<(OwnedFd, &[u8])> {
     // For a lookup alone no permission to list is needed.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut directory = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;

@@ -93,7 +93,7 @@ pub(in crate::source) fn stat_at(directory: &OwnedFd, name: &[u8]) -> rustix::io
 }
 
 /// Looks at what is open.
-pub(super) fn stat_open(fd: &OwnedFd) -> rustix::io::Result<Stat> {
+pub(in crate::source) fn stat_open(fd: &impl AsFd) -> rustix::io::Result<Stat> {
     stat(fd, "", AtFlags::EMPTY_PATH)
 }
 

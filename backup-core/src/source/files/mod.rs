@@ -18,9 +18,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+pub(super) use self::content::read_beginning;
 use self::database::Databases;
 use self::exclude::{Excludes, LeftOut, Rule};
-pub(super) use self::metadata::{Identity, Stat, stat_at};
+pub(super) use self::listing::open_parent;
+pub(super) use self::metadata::{Identity, Stat, stat_at, stat_open};
 use self::walk::Walker;
 use super::sqlite::{PageReader, SharedConnection, SqliteMode};
 use super::{Source, SourceKind, Visitor};

@@ -6,18 +6,27 @@
 //! - [`open`] finds a way to look at a database without changing anything beside it, [`pages`] reads it on a thread of its own, in [`slices`] where it would keep writers waiting, [`copy`] makes private copies.
 //! - [`held`] knows the files that this process has open. Closing *any* descriptor of a file drops all POSIX locks that the process holds on it, and SQLite's are
 //!   such locks. So a file that is open here is never opened a second time, not even to look at its first bytes: it is read only through the [`Connection`] given for it.
+//! - [`follow`] tells from a database's [`log`] which pages changed, over resets as [`chain`] allows it; [`watched`] is the source of a snapshot, for which [`changed`] reads only those.
 //! - [`probe`] asks what a database holds; [`exclusive`] tells who has one open, and takes one that is to be replaced.
 
+mod chain;
+mod changed;
+mod changes;
 mod copy;
+mod doubt;
 pub(crate) mod exclusive;
+pub(crate) mod follow;
 pub(super) mod held;
+mod log;
 mod open;
 mod pages;
 pub mod probe;
 mod slices;
+pub(crate) mod watched;
 
 use std::sync::{Arc, Mutex};
 
+pub use doubt::Doubt;
 pub(super) use open::{Place, Trouble};
 pub(super) use pages::{Reading, state};
 pub use rusqlite::Connection;

@@ -75,7 +75,7 @@ impl<'a> Slices<'a> {
         while next <= begun.1 {
             let last = (next + pages_at_once - 1).min(begun.1);
             let mut part = Vec::with_capacity((last + 1 - next) as usize * page_bytes);
-            self.read_pages(next, last, &mut part)?;
+            read_pages(self.connection, next, last, &mut part)?;
             next = last + 1;
             if !self.keeps_waiting {
                 self.outlet.send(Message::Part(part))?;
@@ -112,19 +112,6 @@ impl<'a> Slices<'a> {
         Ok(Pass::Whole)
     }
 
-    fn read_pages(&self, first: u64, last: u64, part: &mut Vec<u8>) -> Result<(), Trouble> {
-        let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
-            for page in first..=last {
-                let mut rows = statement.query([page.cast_signed()])?;
-                let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                part.extend_from_slice(row.get_ref(0)?.as_blob()?);
-            }
-            Ok(())
-        };
-        read().map_err(|error| Trouble::of(&error))
-    }
-
     /// Begins a transaction that reads. Returns a number that changes with every commit of others, and how many pages there are.
     fn begin(&mut self) -> Result<(i64, u64), Trouble> {
         let begin = || -> rusqlite::Result<(i64, u64)> {
@@ -150,4 +137,18 @@ impl<'a> Slices<'a> {
         self.held = self.held.max(self.began.elapsed());
         self.connection.execute_batch("ROLLBACK").map_err(|error| Trouble::of(&error))
     }
+}
+
+/// Appends some pages, `last` included.
+pub(super) fn read_pages(connection: &Connection, first: u64, last: u64, part: &mut Vec<u8>) -> Result<(), Trouble> {
+    let mut read = || -> rusqlite::Result<()> {
+        let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+        for page in first..=last {
+            let mut rows = statement.query([page.cast_signed()])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            part.extend_from_slice(row.get_ref(0)?.as_blob()?);
+        }
+        Ok(())
+    };
+    read().map_err(|error| Trouble::of(&error))
 }
