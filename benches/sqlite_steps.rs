@@ -12,7 +12,10 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use backup_core::ops::restore::RestoreOptions;
+use backup_core::progress::Silent;
 use backup_core::repository::open::InitOptions;
+use backup_core::repository::{Repository, Snapshot};
 use kit::peers::Peer;
 use kit::plot::{Line, draw};
 use kit::tasks::{self, Place, Took};
@@ -243,35 +246,47 @@ impl Run {
 
     /// Restores the first and the last snapshot to memory, and compares.
     fn restores(&self) -> Result<(), Box<dyn Error>> {
-        let repository = self.place.open()?;
+        let mut repository = self.place.open()?;
         repository.count_chunks()?;
-        let snapshots = repository.snapshots();
+        let snapshots = repository.snapshots().to_vec();
         let path = self.path.to_string_lossy().into_owned();
-        let mut rates = Vec::new();
-        head("restoring to memory, medians", &["snapshot", "MiB", "s", "MiB/s", "of the first", "same bytes"]);
+        let mut first = None;
+        let columns = ["snapshot", "MiB", "restore s", "of the first's rate", "dump s", "of the first's rate"];
+        head("restoring to memory, medians", &columns);
         for (number, expected) in [(0, self.versions.first()), (snapshots.len() - 1, self.versions.last())] {
-            let (mut seconds, mut is_same) = (Vec::new(), true);
+            let (mut restores, mut dumps) = (Vec::new(), Vec::new());
             for _ in 0..kit::runs() {
                 let mut out = Vec::with_capacity(expected.len());
-                let (done, took) = timed(|| repository.dump(&snapshots[number], path.as_bytes(), &mut out));
+                let (done, seconds) = timed(|| repository.dump(&snapshots[number], path.as_bytes(), &mut out));
                 done?;
-                seconds.push(took);
-                is_same &= out == expected;
+                dumps.push(seconds);
+                assert!(out == expected, "what was dumped is what was there");
+                restores.push(restore(&mut repository, &snapshots[number], expected)?);
             }
-            assert!(is_same, "what was restored is what was there");
-            let rate = mib(expected.len() as u64) / median(seconds);
-            rates.push(rate);
-            row(&[
-                number.to_string(),
-                format!("{:.0}", mib(expected.len() as u64)),
-                format!("{:.2}", mib(expected.len() as u64) / rate),
-                format!("{rate:.0}"),
-                format!("{:.2}", rate / rates[0]),
-                "yes".to_owned(),
-            ]);
+            let rates = [median(restores), median(dumps)].map(|seconds| mib(expected.len() as u64) / seconds);
+            let of = *first.get_or_insert(rates);
+            let mut cells = vec![number.to_string(), format!("{:.0}", mib(expected.len() as u64))];
+            for (rate, of) in rates.into_iter().zip(of) {
+                cells.push(format!("{:.2}", mib(expected.len() as u64) / rate));
+                cells.push(format!("{:.2}", rate / of));
+            }
+            row(&cells);
         }
         Ok(())
     }
+}
+
+/// Restores a snapshot into memory, compares the database with what it must be, and returns the seconds.
+fn restore(repository: &mut Repository, snapshot: &Snapshot, expected: &[u8]) -> Result<f64, Box<dyn Error>> {
+    let target = kit::memory_directory()?;
+    let (done, seconds) = timed(|| {
+        repository.restore(snapshot.id, None, &target.path().join("restored"), &RestoreOptions::new(), &Silent)
+    });
+    done?;
+    let files = kit::files_below(target.path())?;
+    let database = files.iter().find(|file| file.ends_with("trading.db")).ok_or("the database was restored")?;
+    assert!(std::fs::read(database)? == expected, "what was restored is what was there");
+    Ok(seconds)
 }
 
 /// One step of a large database beside reading and hashing all its pages.
