@@ -74,6 +74,7 @@ impl Faults {
     }
 
     /// Lets the next so many mutations fail, whatever the mode.
+    #[allow(dead_code, reason = "not every test that has faults lets writes fail")]
     pub(crate) fn fail_writes(&self, writes: u64) {
         self.0.writes_to_fail.store(writes, Ordering::SeqCst);
     }

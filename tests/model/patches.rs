@@ -43,9 +43,9 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     let (place, length) = (any::<usize>(), prop_oneof![1..100usize, 1000..40_000usize]);
     prop_oneof![
-        4 => (place.clone(), length.clone(), any::<u64>()).prop_map(|(place, length, seed)| Change::Set { place, length, seed }),
-        2 => (place.clone(), length.clone(), any::<u64>()).prop_map(|(place, length, seed)| Change::Insert { place, length, seed }),
-        2 => (place.clone(), length).prop_map(|(place, length)| Change::Remove { place, length }),
+        4 => (place, length.clone(), any::<u64>()).prop_map(|(place, length, seed)| Change::Set { place, length, seed }),
+        2 => (place, length.clone(), any::<u64>()).prop_map(|(place, length, seed)| Change::Insert { place, length, seed }),
+        2 => (place, length).prop_map(|(place, length)| Change::Remove { place, length }),
         1 => place.prop_map(|place| Change::Turn { place }),
         1 => (0..FILES.len()).prop_map(|from| Change::Copy { from }),
     ]
