@@ -14,6 +14,7 @@ mod recovery;
 mod redis;
 mod schedules;
 mod server;
+mod watching;
 #[allow(dead_code)]
 #[path = "../cli/world.rs"]
 mod world;

@@ -3,7 +3,7 @@
 const PAGE: &str = include_str!("../../docs/operations.md");
 
 /// All recipes that tests run. One that is on the page and not here is not tested.
-const TESTED: [&str; 14] = [
+const TESTED: [&str; 16] = [
     "environment",
     "pg-dump",
     "pg-dump-restore",
@@ -14,6 +14,8 @@ const TESTED: [&str; 14] = [
     "redis-restore",
     "etcd",
     "etcd-restore",
+    "watch",
+    "systemd-watch",
     "systemd-service",
     "systemd-timer",
     "cron",
