@@ -77,19 +77,38 @@ impl Loader<'_> {
     }
 }
 
+/// Frames that backups in quick succession opened: those of metadata and of bases. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Remembered(Arc<Mutex<Recent<(PackId, u32)>>>);
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Recent::new(KEPT_BYTES))))
+    }
+}
+
+impl Remembered {
+    pub(super) fn get(&self, key: (PackId, u32)) -> Option<Arc<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+    }
+
+    pub(super) fn put(&self, key: (PackId, u32), payloads: &Arc<Vec<u8>>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(payloads));
+    }
+}
+
 /// What workers need to decode bases. Clones share the frames that were opened last.
 #[derive(Clone)]
 pub(crate) struct AtHand {
     storage: Storage,
     keys: Arc<PeriodKeys>,
-    frames: Arc<Mutex<Recent<(PackId, u32)>>>,
+    frames: Remembered,
     level: i32,
 }
 
 impl AtHand {
     /// `None` where nothing that is stored can be had without paying for it.
-    pub(crate) fn new(storage: &Storage, keys: &Arc<PeriodKeys>, level: i32) -> Option<Self> {
-        let frames = Arc::new(Mutex::new(Recent::new(KEPT_BYTES)));
+    pub(crate) fn new(storage: &Storage, keys: &Arc<PeriodKeys>, level: i32, frames: Remembered) -> Option<Self> {
         let at_hand = || Self { storage: storage.clone(), keys: Arc::clone(keys), frames, level: level.max(LEVEL_MIN) };
         (storage.is_near() || storage.has_cache()).then(at_hand)
     }
@@ -166,8 +185,7 @@ impl AtHand {
     /// The payloads of a frame, if they are at hand.
     fn frame(&self, pack: &OpenPack, number: u32) -> Option<Arc<Vec<u8>>> {
         let key = (pack.place.id, number);
-        let recent = || self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(payloads) = recent().get(&key) {
+        if let Some(payloads) = self.frames.get(key) {
             return Some(payloads);
         }
         let frame = pack.table.frames().get(number as usize)?;
@@ -177,7 +195,7 @@ impl AtHand {
             false => self.storage.cached_piece(&name, Some((frame.offset, stored)), stored)?,
         };
         let payloads = Arc::new(pack.open_frame(number, blob).ok()?);
-        recent().put(key, Arc::clone(&payloads));
+        self.frames.put(key, &payloads);
         Some(payloads)
     }
 }

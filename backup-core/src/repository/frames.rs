@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::load::{Loader, Payloads, lock};
 use super::recent::Recent;
 use crate::error::{Error, Result};
+use crate::format::constants::FRAME_NODE;
 use crate::format::name::Area;
 use crate::pack::reader::OpenPack;
 use crate::storage::Storage;
@@ -119,7 +120,8 @@ impl Loader<'_> {
         let storage = &self.repository.storage;
         for keys in keys.chunk_by(|a, b| a.0 == b.0) {
             let (number, pack) = (keys[0].0, self.index.pack(keys[0].0));
-            let numbers: Vec<u32> = keys.iter().map(|key| key.1).collect();
+            let unknown = keys.iter().filter(|key| !self.recall(**key, wanted, opened));
+            let numbers: Vec<u32> = unknown.map(|key| key.1).collect();
             // Where a cache takes what is read, a frame's neighbours come with it.
             let one_by_one = pack.place.area == Area::Meta && storage.has_cache();
             let groups = match one_by_one {
@@ -136,6 +138,18 @@ impl Loader<'_> {
         Ok(())
     }
 
+    /// Takes a frame that a verb before opened. Says whether there was one.
+    fn recall(&self, key: FrameKey, wanted: &Wanted, opened: &mut HashMap<FrameKey, Payloads>) -> bool {
+        let pack = self.index.pack(key.0);
+        let payloads = self.remembered.as_ref().and_then(|remembered| remembered.get((pack.place.id, key.1)));
+        let Some(payloads) = payloads else { return false };
+        if wanted.get(&key) == Some(&true) {
+            self.frames.put(key, &payloads);
+        }
+        opened.insert(key, payloads);
+        true
+    }
+
     fn take_frame(
         &self,
         key: FrameKey,
@@ -146,6 +160,11 @@ impl Loader<'_> {
         match result {
             Ok(payloads) => {
                 let payloads = Arc::new(payloads);
+                let pack = self.index.pack(key.0);
+                let is_node = pack.table.frames().get(key.1 as usize).is_some_and(|frame| frame.kind == FRAME_NODE);
+                if let Some(remembered) = self.remembered.as_ref().filter(|_| is_node) {
+                    remembered.put((pack.place.id, key.1), &payloads);
+                }
                 if wanted.get(&key) == Some(&true) {
                     self.frames.put(key, &payloads);
                 }

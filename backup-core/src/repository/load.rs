@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Repository;
+use super::base::Remembered;
 use super::frames::{FrameKey, Frames};
 use super::recent::Recent;
 use crate::compress;
@@ -24,6 +25,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) repository: &'a Repository,
     pub(crate) index: &'a Index,
     pub(super) frames: Frames,
+    /// Nodes that verbs before opened, where they may be trusted.
+    pub(super) remembered: Option<Remembered>,
     bases: Mutex<Recent<Location>>,
     /// Locations that were found to yield no chunk.
     lost: Mutex<HashSet<Location>>,
@@ -41,7 +44,14 @@ impl<'a> Loader<'a> {
     /// Loads what an index of one's own leads to.
     pub(crate) fn over(repository: &'a Repository, index: &'a Index) -> Self {
         let bases = Mutex::new(Recent::new(BASES_BYTES));
-        Self { repository, index, frames: Frames::default(), bases, lost: Mutex::default(), bad: Mutex::default() }
+        let (lost, bad) = (Mutex::default(), Mutex::default());
+        Self { repository, index, frames: Frames::default(), remembered: None, bases, lost, bad }
+    }
+
+    /// Takes nodes that verbs before opened as they were then, and remembers those that it opens.
+    pub(crate) fn remembering(mut self) -> Self {
+        self.remembered = Some(self.repository.remembered.clone());
+        self
     }
 
     /// The locations that were found bad so far.

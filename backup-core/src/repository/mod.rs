@@ -116,6 +116,8 @@ pub struct Repository {
     opened: Time,
     /// When a backup looked last which packs are there and what others committed.
     pub(crate) looked: Option<Time>,
+    /// What backups opened that trust what this process saw.
+    pub(crate) remembered: base::Remembered,
     chain: Mutex<Option<Chain>>,
     index: OnceLock<LoadedIndex>,
 }

@@ -148,6 +148,33 @@ impl Items {
         Self { nodes, leaf: items.into_iter() }
     }
 
+    /// Begins at the leaf that holds the byte at `offset`, without reading those before it. Returns where in the file that leaf begins, too.
+    pub(crate) fn seek(content: &Content, offset: u64, loader: &Loader<'_>) -> Result<(Self, u64)> {
+        let (mut items, mut start) = (Self::new(content), 0);
+        while let Some((id, height)) = items.nodes.pop() {
+            let node = loader.load(&id)?;
+            if record::kind(&node) != Some(RECORD_LIST_INNER) {
+                items.nodes.push((id, height));
+                break;
+            }
+            let inner: ListInner = record::decode(&node).map_err(|flaw: Flaw| flaw.at(format!("node {id}")))?;
+            check_height(&id, height, inner.height)?;
+            let ends = inner.children.iter().scan(start, |end: &mut u64, child| {
+                *end = end.saturating_add(child.sums.plaintext_bytes);
+                Some(*end)
+            });
+            let before = ends.take_while(|end| *end <= offset);
+            let (skipped, end) = before.fold((0, start), |(count, _), end| (count + 1, end));
+            start = end;
+            let rest = inner.children[skipped..].iter().rev();
+            items.nodes.extend(rest.map(|child| (child.id, Some(inner.height - 1))));
+            if skipped == inner.children.len() {
+                break;
+            }
+        }
+        Ok((items, start))
+    }
+
     /// The next item; `None` at the end.
     pub(crate) fn next(&mut self, loader: &Loader<'_>) -> Result<Option<Item>> {
         loop {

@@ -27,9 +27,6 @@ use crate::pipeline::Workers;
 use crate::storage::Storage;
 
 const REPOSITORY_CONTEXT: &str = "holdfast v1 repository";
-/// Bytes of a page group: one page, as most databases have them. Larger groups store a little less for each step, but a restore must decode many times as much.
-const PAGE_GROUP_BYTES: u32 = 4 << 10;
-
 /// The class that every repository begins with.
 pub const STANDARD_CLASS: &str = "standard";
 
@@ -54,7 +51,7 @@ impl Default for InitOptions {
             chunk_bytes_avg: 64 << 10,
             frame_bytes: 1 << 20,
             pack_bytes: 16 << 20,
-            page_group_bytes: PAGE_GROUP_BYTES,
+            page_group_bytes: 4 << 10,
         }
     }
 }
@@ -89,7 +86,7 @@ impl InitOptions {
         self
     }
 
-    /// Bytes of a group of pages of a database, which is one chunk, in the first period; 4 KiB by default. A group has at least one page.
+    /// Bytes of a group of pages of a database; a group has at least one page, and is one chunk. 4 KiB by default: with larger ones a restore must decode much more.
     pub fn page_group_bytes(mut self, bytes: u32) -> Self {
         self.page_group_bytes = bytes;
         self
@@ -265,6 +262,7 @@ impl FoundRepository {
             memory,
             opened,
             looked: None,
+            remembered: Default::default(),
             chain: Mutex::new(None),
             index: OnceLock::new(),
         };

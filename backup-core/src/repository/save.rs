@@ -9,7 +9,7 @@ use std::sync::Arc;
 mod packing;
 
 use super::Repository;
-use super::base::{AtHand, Patch};
+use super::base::{AtHand, Patch, Remembered};
 use super::load::Loader;
 use super::news::Others;
 use crate::compress::is_incompressible;
@@ -144,9 +144,9 @@ impl Saver {
     }
 
     /// Lets chunks be stored as patches, where bases are at hand.
-    pub(crate) fn allow_patches(&mut self) {
+    pub(crate) fn allow_patches(&mut self, remembered: Remembered) {
         if !self.dry_run {
-            self.at_hand = AtHand::new(&self.storage, &self.keys, self.level);
+            self.at_hand = AtHand::new(&self.storage, &self.keys, self.level, remembered);
         }
     }
 

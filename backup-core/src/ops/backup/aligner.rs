@@ -17,6 +17,10 @@ const REACH_BYTES: u64 = 1 << 20;
 pub(super) struct Aligner {
     /// What comes next of the parent's content; `None` where there was none, or it ended.
     items: Option<Items>,
+    /// Where they come from, to go on elsewhere.
+    before: Option<Content>,
+    /// Whether a stretch was passed that nobody looks at, so that its items need not be read.
+    has_gap: bool,
     /// Bytes of the parent's content that were taken out of `items`.
     taken: u64,
     /// Chunks of the parent near the place, with where they begin.
@@ -56,7 +60,8 @@ impl Aligner {
     /// Begins a file, with what the parent held of it.
     pub(super) fn new(before: Option<&Content>, is_fixed: bool, depth_max: u8) -> Self {
         let items = before.filter(|content| matches!(content, Content::Items { .. } | Content::List { .. }));
-        Self { items: items.map(Items::new), is_fixed, depth_max, is_new: items.is_none(), ..Self::default() }
+        let (is_new, before) = (items.is_none(), items.cloned());
+        Self { items: items.map(Items::new), before, is_fixed, depth_max, is_new, ..Self::default() }
     }
 
     /// Begins the file anew.
@@ -68,6 +73,24 @@ impl Aligner {
     pub(super) fn pass(&mut self, length: u64) {
         self.offset += length;
         self.follower = None;
+    }
+
+    /// Passes a stretch that is the parent's.
+    pub(super) fn pass_same(&mut self, length: u64) {
+        self.has_gap = true;
+        self.pass(length);
+    }
+
+    /// Goes on with the parent's items at the place, behind a gap.
+    fn close_gap(&mut self, loader: &Loader<'_>) -> Result<()> {
+        let is_far = std::mem::take(&mut self.has_gap) && self.is_fixed && self.taken < self.offset;
+        let Some(before) = self.before.as_ref().filter(|_| is_far) else { return Ok(()) };
+        (self.items, self.taken) = match unless_damage(Items::seek(before, self.offset, loader))? {
+            Some((items, start)) => (Some(items), start),
+            None => (None, self.offset),
+        };
+        self.near.clear();
+        Ok(())
     }
 
     /// Goes back by a chunk that was passed.
@@ -131,6 +154,7 @@ impl Aligner {
 
     /// Takes the parent's chunks up to a place. What the parent has lost is the end of it.
     fn fill(&mut self, end: u64, loader: &Loader<'_>) -> Result<()> {
+        self.close_gap(loader)?;
         while let Some(items) = self.items.as_mut().filter(|_| self.taken < end) {
             let Some(item) = unless_damage(items.next(loader))?.flatten() else {
                 self.items = None;

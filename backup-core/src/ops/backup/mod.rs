@@ -30,6 +30,7 @@ use crate::ledger::chain::Draft;
 use crate::limits::{ENTRY_PACKS_MAX, WARNINGS_MAX};
 use crate::pack::reader::OpenPack;
 use crate::progress::{Progress, Stage, Warning};
+use crate::repository::base::Remembered;
 use crate::repository::load::Loader;
 use crate::repository::news::Others;
 use crate::repository::save::Saver;
@@ -220,7 +221,8 @@ impl<'a> Run<'a> {
         let mut saver = Saver::new(repository, keys, options.level, options.dry_run);
         // What stands alone must be read without anything else.
         if options.patches && !options.is_alone {
-            saver.allow_patches();
+            let trusts = options.trusted_seconds > 0;
+            saver.allow_patches(if trusts { repository.remembered.clone() } else { Remembered::default() });
         }
         Self {
             repository,

@@ -69,8 +69,12 @@ impl Settler<'_, '_> {
     fn settle(&mut self, pieces: &[Piece], named: &mut Named) -> Result<()> {
         let Some((piece, rest)) = pieces.split_first() else { return Ok(()) };
         let chunk = match piece {
-            Piece::Zeros(length) | Piece::Hole(length) | Piece::Same(length) => {
+            Piece::Zeros(length) | Piece::Hole(length) => {
                 self.aligner.pass(*length);
+                None
+            }
+            Piece::Same(length) => {
+                self.aligner.pass_same(*length);
                 None
             }
             Piece::Inline { start, end } => {

@@ -76,7 +76,10 @@ impl Batch {
 
 impl<'r, 'a> Walk<'r, 'a> {
     pub(super) fn new(run: &'r mut Run<'a>, parent: Option<&Snapshot>, progress: &'r dyn Progress) -> Result<Self> {
-        let loader = Loader::new(run.repository)?;
+        let mut loader = Loader::new(run.repository)?;
+        if run.options.trusted_seconds > 0 {
+            loader = loader.remembering();
+        }
         let work_max = 2 * run.repository.workers.count() + 2;
         let requests = run.options.probes.clone();
         // What the parent found is a saving only: where it is lost, databases are read again.

@@ -7,7 +7,7 @@ use crate::repository::by_hand::{Made, Place, noise, versions};
 /// Makes a patch of `plaintext` against the chunk `base`, as a backup would.
 fn patch(place: &Place, base: &[u8], plaintext: &[u8]) -> Option<Patch> {
     let loader = Loader::new(&place.repository).unwrap();
-    let at_hand = AtHand::new(&place.repository.storage, &place.keys, 3).unwrap();
+    let at_hand = AtHand::new(&place.repository.storage, &place.keys, 3, Remembered::default()).unwrap();
     let found = loader.base(&place.keys, &place.id(base).prefix(), false, 32)?;
     at_hand.patch(&found, &place.id(plaintext), plaintext)
 }
@@ -94,7 +94,7 @@ fn two_copies_made_from_each_other_stay_readable_whichever_is_lost() {
         third[..5].fill(0);
         assert!(loader.relies_on(&place.id(&versions[0]).prefix()));
         let base = loader.base(&place.keys, &place.id(&versions[1]).prefix(), false, 32);
-        let at_hand = AtHand::new(&place.repository.storage, &place.keys, 3).unwrap();
+        let at_hand = AtHand::new(&place.repository.storage, &place.keys, 3, Remembered::default()).unwrap();
         if let Some(patch) = base.and_then(|base| at_hand.patch(&base, &place.id(&third), &third)) {
             assert!(patch.depth <= 2 && decompress_patch(&versions[1], &patch.payload, 5000).as_ref() == Ok(&third));
         }
