@@ -116,7 +116,7 @@ impl Repository {
     /// With [`ReadData`] the check is recorded in the ledger where this program may write, and locations found bad are voided, so that the next backup stores their chunks anew.
     ///
     /// # Errors
-    /// [`Error::Storage`], [`Error::Interrupted`]. Damage is no error: it is in the report.
+    /// [`crate::Error::Storage`], [`crate::Error::Interrupted`]. Damage is no error: it is in the report.
     pub fn check(&mut self, options: &CheckOptions, progress: &dyn Progress) -> Result<CheckReport> {
         progress.started(Stage::Checking, None);
         if self.remembers_ledger() {
