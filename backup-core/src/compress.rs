@@ -103,12 +103,12 @@ pub(crate) fn decompress_patch(base: &[u8], input: &[u8], length: usize) -> Resu
 ///
 /// `None` where zstd cannot: what is made of `input` must then be stored in another way.
 pub(crate) fn compress_patch(level: i32, base: &[u8], input: &[u8]) -> Option<Vec<u8>> {
-    use zstd::zstd_safe::{CCtx, CParameter, MAGIC_DICTIONARY, compress_bound};
+    use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
     thread_local! {
         static CONTEXT: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
     }
     let mut output = Vec::with_capacity(compress_bound(input.len()));
-    if base.starts_with(&MAGIC_DICTIONARY.to_le_bytes()) {
+    if base.starts_with(DICTIONARY_MAGIC) {
         // What looks like a dictionary must be said to be a prefix, which binds the context to it.
         let mut context = CCtx::create();
         context.set_parameter(CParameter::CompressionLevel(level)).ok()?;

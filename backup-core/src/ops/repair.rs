@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use super::check::trace::Trace;
-use super::check::unless_damage;
-use crate::error::Result;
+use crate::error::{Result, unless_damage};
 use crate::format::constants::EXTENSION_PROBES;
 use crate::format::manifest::{Manifest, Root};
 use crate::format::name::ObjectName;

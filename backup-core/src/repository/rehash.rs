@@ -11,19 +11,16 @@ const GROUP_BYTES_MAX: u64 = 16 << 20;
 const LOT: usize = 1 << 20;
 
 impl Loader<'_> {
-    /// Decodes what stands at locations of patches, and compares its name with their prefixes. Returns those that fail; what is at fault is noted as bad.
+    /// Decodes what stands at locations of patches, and compares its name with their prefixes. What is at fault is noted as bad; a patch without a base shows in the tables.
     ///
     /// # Errors
     /// [`crate::Error::Storage`], [`crate::Error::Interrupted`].
-    pub(crate) fn rehash(&self, patches: &[Location]) -> Result<Vec<Location>> {
-        let mut failed = Vec::new();
+    pub(crate) fn rehash(&self, patches: &[Location]) -> Result<()> {
         for lot in patches.chunks(LOT) {
             let mut rooted: Vec<(Location, u8, Location)> = Vec::new();
             for patch in lot {
-                match self.index.chain(*patch) {
-                    Some(chain) => rooted.push((chain[0], self.index.depth(*patch), *patch)),
-                    None => failed.push(*patch),
-                }
+                let chain = self.index.chain(*patch);
+                rooted.extend(chain.map(|chain| (chain[0], self.index.depth(*patch), *patch)));
             }
             self.repository.workers.sort_by_key(&mut rooted, |rooted| *rooted);
             let mut rooted = rooted.into_iter().map(|(_, _, patch)| patch).peekable();
@@ -32,12 +29,11 @@ impl Loader<'_> {
                 self.repository.options.cancel.check()?;
                 let groups: Vec<Group> =
                     (0..self.repository.workers.count()).map(|_| self.next_group(&mut rooted)).collect();
-                for result in self.repository.workers.map(groups, |group| self.rehash_group(&group)) {
-                    failed.extend(result?);
-                }
+                let results = self.repository.workers.map(groups, |group| self.rehash_group(&group));
+                results.into_iter().collect::<Result<()>>()?;
             }
         }
-        Ok(failed)
+        Ok(())
     }
 
     fn next_group(&self, patches: &mut std::iter::Peekable<impl Iterator<Item = Location>>) -> Group {
@@ -54,10 +50,10 @@ impl Loader<'_> {
         group
     }
 
-    fn rehash_group(&self, group: &Group) -> Result<Vec<Location>> {
+    fn rehash_group(&self, group: &Group) -> Result<()> {
         let frames = self.open_frames(&group.wanted())?;
         let mut bases = Bases::new(group, &frames);
-        let (mut failed, mut root) = (Vec::new(), None);
+        let mut root = None;
         for links in &group.chains {
             let (Some(first), Some(own)) = (links.first(), links.last()) else { continue };
             if root.replace(first.location) != Some(first.location) {
@@ -69,11 +65,10 @@ impl Loader<'_> {
             }
             // Another way may lead there; and if none does, it must be known what is at fault.
             match self.decode_at(own.location) {
-                Ok(_) => {}
-                Err(error) if error.is_damage() => failed.push(own.location),
-                Err(error) => return Err(error),
+                Err(error) if !error.is_damage() => return Err(error),
+                _ => {}
             }
         }
-        Ok(failed)
+        Ok(())
     }
 }

@@ -65,8 +65,8 @@ impl Aligner {
     }
 
     /// Begins the file anew.
-    pub(super) fn restart(&mut self, before: Option<&Content>) {
-        *self = Self::new(before, self.is_fixed, self.depth_max);
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(self.before.take().as_ref(), self.is_fixed, self.depth_max);
     }
 
     /// Passes what is no chunk.

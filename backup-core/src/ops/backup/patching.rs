@@ -154,8 +154,8 @@ pub(super) struct Patching {
     settled: VecDeque<Settled>,
     /// Bytes of those for which patches are being made.
     bytes: usize,
-    /// The long file that the steps are in, and what the parent held of it.
-    file: Option<(Aligner, Option<Content>)>,
+    /// Follows the long file that the steps are in.
+    file: Option<Aligner>,
     /// Totals of the parent.
     parent: Sums,
 }
@@ -193,7 +193,7 @@ impl Patching {
                 }
             }
             Event::Segment(pending) => {
-                let (aligner, _) = self.file.as_mut().expect("segments come inside a file");
+                let aligner = self.file.as_mut().expect("segments come inside a file");
                 match settle(pending.wait(), aligner, saver, loader, workers)? {
                     Settling::Ready(named) => Settled::Segment(named),
                     Settling::Patching(patched) => Settled::PatchedSegment(patched),
@@ -213,14 +213,9 @@ impl Patching {
     fn follow(&mut self, event: &Event) {
         match event {
             Event::Begin(found, group_bytes) => {
-                let before = found.before.as_deref().cloned();
-                self.file = Some((self.aligner(before.as_ref(), *group_bytes), before));
+                self.file = Some(self.aligner(found.before.as_deref(), *group_bytes));
             }
-            Event::Again => {
-                if let Some((aligner, before)) = &mut self.file {
-                    aligner.restart(before.as_ref());
-                }
-            }
+            Event::Again => self.file.iter_mut().for_each(Aligner::restart),
             Event::End(_) => self.file = None,
             _ => {}
         }

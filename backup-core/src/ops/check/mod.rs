@@ -10,7 +10,6 @@ pub(crate) mod trace;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::Result;
-pub(crate) use crate::error::unless_damage;
 use crate::format::bodies::CheckBody;
 use crate::format::name::ObjectName;
 use crate::format::record;

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Damage, unless_damage};
+use super::Damage;
 use crate::codec;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_damage};
 use crate::format::probes::ProbeResult;
 use crate::ops::restore::extract;
 use crate::path;

@@ -4,8 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::unless_damage;
-use crate::error::Result;
+use crate::error::{Result, unless_damage};
 use crate::format::constants::*;
 use crate::format::record;
 use crate::format::tree::{Content, Entry, Item, ListInner, ListLeaf, TreeInner, TreeLeaf};
