@@ -3,7 +3,8 @@
 //! At hand is what can be read without paying for it: from storage that is near, or from the local cache. Finding a base takes no reading ([`Loader::base`]); decoding it and making the
 //! patch is for workers, who share [`AtHand`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::load::{Loader, chunk_id};
 use super::recent::Recent;
@@ -17,8 +18,12 @@ use crate::storage::Storage;
 
 /// Bytes of opened frames that are kept for the next base.
 const KEPT_BYTES: usize = 32 << 20;
-/// The least level of patches: they are small, so that a higher one costs little, and lower ones find next to nothing in a prefix.
-const LEVEL_MIN: i32 = 6;
+/// The least level of patches: lower ones find next to nothing in a prefix.
+const LEVEL_MIN: i32 = 3;
+/// The least level of patches of nodes and of small chunks: these stand for most of what patches take up, and for little of the time.
+const LEVEL_MIN_SMALL: i32 = 6;
+/// Chunks up to this size are small.
+const SMALL_BYTES: usize = 64 << 10;
 /// What a patch costs beyond its payload: the base and the length in its table's row.
 const ROW_BYTES: usize = 20;
 /// So many bytes that a restore must decode beyond the chunk itself are as dear as one stored byte: measured over 100 steps of a database, with this price both the bytes stored
@@ -79,21 +84,73 @@ impl Loader<'_> {
 
 /// Frames that backups in quick succession opened: those of metadata and of bases. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Remembered(Arc<Mutex<Recent<(PackId, u32)>>>);
+pub(crate) struct Remembered(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    kept: Recent<FrameId>,
+    /// Frames that somebody is opening.
+    under_way: HashSet<FrameId>,
+}
+
+/// A frame of a pack.
+type FrameId = (PackId, u32);
 
 impl Default for Remembered {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Recent::new(KEPT_BYTES))))
+        let state = Mutex::new(State { kept: Recent::new(KEPT_BYTES), under_way: HashSet::new() });
+        Self(Arc::new(Shared { state, changed: Condvar::new() }))
     }
 }
 
 impl Remembered {
-    pub(super) fn get(&self, key: (PackId, u32)) -> Option<Arc<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+    pub(super) fn get(&self, key: FrameId) -> Option<Arc<Vec<u8>>> {
+        self.lock().kept.get(&key)
     }
 
-    pub(super) fn put(&self, key: (PackId, u32), payloads: &Arc<Vec<u8>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(payloads));
+    pub(super) fn put(&self, key: FrameId, payloads: &Arc<Vec<u8>>) {
+        self.lock().kept.put(key, Arc::clone(payloads));
+    }
+
+    /// Opens a frame that is not remembered, once however many workers ask for it at the same time: files that lie side by side have their bases in the same frame.
+    fn get_or_open(&self, key: FrameId, open: impl FnOnce() -> Option<Vec<u8>>) -> Option<Arc<Vec<u8>>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(payloads) = state.kept.get(&key) {
+                return Some(payloads);
+            }
+            if state.under_way.insert(key) {
+                break;
+            }
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        // Whatever happens, nobody waits for this one any longer.
+        let done = Done { remembered: self, key };
+        let payloads = Arc::new(open()?);
+        self.put(key, &payloads);
+        drop(done);
+        Some(payloads)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Done<'r> {
+    remembered: &'r Remembered,
+    key: FrameId,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.remembered.lock().under_way.remove(&self.key);
+        self.remembered.0.changed.notify_all();
     }
 }
 
@@ -103,13 +160,14 @@ pub(crate) struct AtHand {
     storage: Storage,
     keys: Arc<PeriodKeys>,
     frames: Remembered,
+    /// The level of chunks that are stored whole.
     level: i32,
 }
 
 impl AtHand {
     /// `None` where nothing that is stored can be had without paying for it.
     pub(crate) fn new(storage: &Storage, keys: &Arc<PeriodKeys>, level: i32, frames: Remembered) -> Option<Self> {
-        let at_hand = || Self { storage: storage.clone(), keys: Arc::clone(keys), frames, level: level.max(LEVEL_MIN) };
+        let at_hand = || Self { storage: storage.clone(), keys: Arc::clone(keys), frames, level };
         (storage.is_near() || storage.has_cache()).then(at_hand)
     }
 
@@ -117,7 +175,8 @@ impl AtHand {
     /// or where storing the chunk whole costs no more.
     pub(crate) fn patch(&self, base: &Base, id: &ChunkId, plaintext: &[u8]) -> Option<Patch> {
         let chain = self.decode(base)?;
-        let (number, payload, cost) = self.cheapest(&chain, plaintext)?;
+        let level = if base.is_node { LEVEL_MIN_SMALL } else { least_level(plaintext.len()) }.max(self.level);
+        let (number, payload, cost) = cheapest(level, &chain, plaintext)?;
         if !self.is_worth_it(cost, plaintext) {
             return None;
         }
@@ -136,26 +195,9 @@ impl AtHand {
         Some(Patch { base: row.prefix, depth: row.depth + 1, payload, decode_bytes })
     }
 
-    /// The patch of least cost, stored bytes and the price of what must be decoded for it together, and the link that it is made against: the last, or one that lies 1, 3, 7... links before.
-    fn cheapest(&self, chain: &[Vec<u8>], plaintext: &[u8]) -> Option<(usize, Vec<u8>, usize)> {
-        let mut cheapest: Option<(usize, Vec<u8>, usize)> = None;
-        let mut distance = 1;
-        while distance <= chain.len() {
-            let number = chain.len() - distance;
-            let decoded: usize = chain[..=number].iter().map(Vec::len).sum();
-            let payload = compress::compress_patch(self.level, &chain[number], plaintext)?;
-            let cost = payload.len() + ROW_BYTES + decoded / DECODED_PER_STORED;
-            if cheapest.as_ref().is_none_or(|(.., least)| cost < *least) {
-                cheapest = Some((number, payload, cost));
-            }
-            distance *= 2;
-        }
-        cheapest
-    }
-
     /// Whether a patch costs clearly less than what the chunk would take up whole.
     fn is_worth_it(&self, cost: usize, plaintext: &[u8]) -> bool {
-        const SURELY: usize = 16;
+        const SURELY: usize = 8;
         if cost * SURELY < plaintext.len() {
             return true;
         }
@@ -184,20 +226,37 @@ impl AtHand {
 
     /// The payloads of a frame, if they are at hand.
     fn frame(&self, pack: &OpenPack, number: u32) -> Option<Arc<Vec<u8>>> {
-        let key = (pack.place.id, number);
-        if let Some(payloads) = self.frames.get(key) {
-            return Some(payloads);
-        }
-        let frame = pack.table.frames().get(number as usize)?;
-        let (name, stored) = (pack.place.name(), u64::from(frame.stored));
-        let blob = match self.storage.is_near() {
-            true => self.storage.read_range(&name, frame.offset, stored).ok()?,
-            false => self.storage.cached_piece(&name, Some((frame.offset, stored)), stored)?,
-        };
-        let payloads = Arc::new(pack.open_frame(number, blob).ok()?);
-        self.frames.put(key, &payloads);
-        Some(payloads)
+        self.frames.get_or_open((pack.place.id, number), || {
+            let frame = pack.table.frames().get(number as usize)?;
+            let (name, stored) = (pack.place.name(), u64::from(frame.stored));
+            let blob = match self.storage.is_near() {
+                true => self.storage.read_range(&name, frame.offset, stored).ok()?,
+                false => self.storage.cached_piece(&name, Some((frame.offset, stored)), stored)?,
+            };
+            pack.open_frame(number, blob).ok()
+        })
     }
+}
+
+fn least_level(length: usize) -> i32 {
+    if length <= SMALL_BYTES { LEVEL_MIN_SMALL } else { LEVEL_MIN }
+}
+
+/// The patch of least cost, stored bytes and the price of what must be decoded for it together, and the link that it is made against: the last, or one that lies 1, 3, 7... links before.
+fn cheapest(level: i32, chain: &[Vec<u8>], plaintext: &[u8]) -> Option<(usize, Vec<u8>, usize)> {
+    let mut cheapest: Option<(usize, Vec<u8>, usize)> = None;
+    let mut distance = 1;
+    while distance <= chain.len() {
+        let number = chain.len() - distance;
+        let decoded: usize = chain[..=number].iter().map(Vec::len).sum();
+        let payload = compress::compress_patch(level, &chain[number], plaintext)?;
+        let cost = payload.len() + ROW_BYTES + decoded / DECODED_PER_STORED;
+        if cheapest.as_ref().is_none_or(|(.., least)| cost < *least) {
+            cheapest = Some((number, payload, cost));
+        }
+        distance *= 2;
+    }
+    cheapest
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use crate::repository::base::Patch;
 use crate::source::sqlite::probe::ProbeRequest;
 use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
-/// Files up to this size are read whole by one worker, in batches; longer ones stream.
-pub(super) const SMALL_FILE_BYTES_MAX: u64 = 2 << 20;
+/// Files up to this size are read whole by one worker, small ones in batches; longer ones stream, and only their naming is shared among workers.
+pub(super) const WHOLE_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of a streaming file that one worker gets at a time.
 pub(super) const SEGMENT_BYTES: usize = 2 << 20;
 /// Content up to this length stands in the entry.

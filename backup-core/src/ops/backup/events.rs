@@ -104,14 +104,25 @@ impl Settled {
 pub(super) struct Queue {
     events: VecDeque<Event>,
     /// What was read of small files, in batches, oldest first.
-    batches: VecDeque<(Pending<Vec<FileRead>>, usize)>,
+    batches: VecDeque<ReadBatch>,
     /// Directories that files of those batches hold open.
     directories: usize,
+    /// Bytes of those files.
+    bytes: u64,
     read: std::vec::IntoIter<FileRead>,
     segments: usize,
     work_max: usize,
 }
 
+/// Files that a worker reads.
+struct ReadBatch {
+    files: Pending<Vec<FileRead>>,
+    directories: usize,
+    bytes: u64,
+}
+
+/// Bytes of files that may be under way, in memory, beyond the last batch.
+const BYTES_MAX: u64 = 24 << 20;
 /// Directories that files under way may hold open: each is a descriptor, and a process often has 1,024.
 const DIRECTORIES_MAX: usize = 256;
 /// Steps that wait behind work; each is an entry in memory.
@@ -123,6 +134,7 @@ impl Queue {
             events: VecDeque::new(),
             batches: VecDeque::new(),
             directories: 0,
+            bytes: 0,
             read: Vec::new().into_iter(),
             segments: 0,
             work_max,
@@ -135,9 +147,10 @@ impl Queue {
     }
 
     /// Adds a batch that a worker reads, of as many files as there were steps of files since the last batch.
-    pub(super) fn push_batch(&mut self, batch: Pending<Vec<FileRead>>, directories: usize) {
+    pub(super) fn push_batch(&mut self, files: Pending<Vec<FileRead>>, directories: usize, bytes: u64) {
         self.directories += directories;
-        self.batches.push_back((batch, directories));
+        self.bytes += bytes;
+        self.batches.push_back(ReadBatch { files, directories, bytes });
     }
 
     /// The next step, if it is done, or if too much is under way. A file whose batch was not pushed yet is not due.
@@ -146,13 +159,15 @@ impl Queue {
             Event::Segment(pending) => pending.is_done(),
             Event::File(_) => match self.batches.front() {
                 _ if self.read.len() > 0 => true,
-                Some((batch, _)) => batch.is_done(),
+                Some(batch) => batch.files.is_done(),
                 None => return None,
             },
             _ => true,
         };
-        let is_due =
-            is_done || self.segments + self.batches.len() > self.work_max || self.directories > DIRECTORIES_MAX;
+        let is_due = is_done
+            || self.segments + self.batches.len() > self.work_max
+            || self.directories > DIRECTORIES_MAX
+            || self.bytes > BYTES_MAX;
         if is_due { self.next() } else { None }
     }
 
@@ -174,9 +189,10 @@ impl Queue {
             if let Some(read) = self.read.next() {
                 return read;
             }
-            let (batch, directories) = self.batches.pop_front().expect("a batch is pushed before its files are due");
-            self.directories -= directories;
-            self.read = batch.wait().into_iter();
+            let batch = self.batches.pop_front().expect("a batch is pushed before its files are due");
+            self.directories -= batch.directories;
+            self.bytes -= batch.bytes;
+            self.read = batch.files.wait().into_iter();
         }
     }
 }

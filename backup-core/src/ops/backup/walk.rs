@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::content::{self, Ended, Named, SMALL_FILE_BYTES_MAX, Segment, Streaming};
+use super::content::{self, Ended, Named, Segment, Streaming, WHOLE_FILE_BYTES_MAX};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
 use super::patching::Patching;
@@ -211,11 +211,11 @@ impl<'r, 'a> Walk<'r, 'a> {
         if self.batch.handles.is_empty() {
             return;
         }
-        let Batch { handles, directories, .. } = std::mem::take(&mut self.batch);
+        let Batch { handles, directories, bytes, .. } = std::mem::take(&mut self.batch);
         let keys = Arc::clone(self.run.saver.keys());
         let with_hash = self.run.options.content_hash;
         let read = move || handles.iter().map(|handle| content::read_file(&**handle, &keys, with_hash)).collect();
-        self.queue.push_batch(self.run.repository.workers.submit(read), directories);
+        self.queue.push_batch(self.run.repository.workers.submit(read), directories, bytes);
     }
 
     /// Reads a long file: here, because its cut points depend on one another; naming and trying is left to workers.
@@ -328,7 +328,7 @@ impl Visitor for Walk<'_, '_> {
         if !is_first {
             return self.step(Event::Linked(found));
         }
-        if size_bytes > SMALL_FILE_BYTES_MAX || is_probed || handle.is_logged() {
+        if size_bytes > WHOLE_FILE_BYTES_MAX || is_probed || handle.is_logged() {
             return self.stream(found, &*handle);
         }
         self.batch.add(handle, size_bytes, self.entered);
