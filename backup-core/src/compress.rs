@@ -19,6 +19,7 @@ const WINDOW_BYTES_MAX: u64 = 1 << 27;
 thread_local! {
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static PATCH_CONTEXT: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
@@ -32,6 +33,15 @@ pub(crate) fn compress(level: i32, input: &[u8], output: &mut Vec<u8>) {
         compressor.compress_to_buffer(input, &mut cursor).expect("the buffer has the bound's size");
         *output = cursor.into_inner();
     });
+}
+
+/// Compresses `input` into memory that the thread keeps for the next time, and lends the result.
+pub(crate) fn with_scratch<T>(level: i32, input: &[u8], use_it: impl FnOnce(&[u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        compress(level, input, scratch);
+        use_it(scratch)
+    })
 }
 
 /// Decompresses one frame that must give exactly `length` bytes.

@@ -147,7 +147,7 @@ fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
     ];
     let mut chunks = Vec::new();
     for (number, (kind, level, plaintexts)) in (0u32..).zip(frames) {
-        let mut frame = PlainFrame::new(kind);
+        let mut frame = PlainFrame::new(kind, 0);
         for plaintext in plaintexts {
             let is_node = kind == FRAME_NODE;
             let id = if is_node { fixture.keys.node_id(&plaintext) } else { fixture.keys.content_id(&plaintext) };
@@ -157,8 +157,9 @@ fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
         builder.push(sealer.seal(u64::from(number), frame, level));
     }
     let pack = builder.finish(PAD_BYTES_MIN_DEFAULT);
-    let place = place(fixture, &pack.bytes, pack.table_offset, Area::Packs);
-    (pack.bytes, place, chunks)
+    let bytes = pack.parts.concat();
+    let place = place(fixture, &bytes, pack.table_offset, Area::Packs);
+    (bytes, place, chunks)
 }
 
 fn vector(fixture: &Fixture, name: &str, bytes: &[u8], place: &PackPlace, chunks: &[Chunk]) -> Value {

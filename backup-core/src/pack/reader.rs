@@ -47,17 +47,22 @@ impl PackPlace {
         self.open_table(keys, storage.cached_piece(&self.name(), Some(end), end.1)?).ok()
     }
 
-    /// Keeps the pieces of a pack that later readers ask for, of the bytes at hand, which begin at `start`: the table, and where nodes lie or `with_content` the frames.
-    pub(crate) fn keep(&self, pack: &OpenPack, start: u64, bytes: &[u8], storage: &Storage, with_content: bool) {
+    /// Keeps the pieces of a pack that later readers ask for: the table, and where nodes lie or `with_content` the frames. `at_hand` gives those that are, by offset and length.
+    pub(crate) fn keep<'a>(
+        &self,
+        pack: &OpenPack,
+        at_hand: impl Fn(u64, u64) -> Option<&'a [u8]>,
+        storage: &Storage,
+        with_content: bool,
+    ) {
         if !storage.has_cache() {
             return;
         }
         let name = self.name();
         let frames = pack.table.frames().iter().filter(|_| with_content || self.area == Area::Meta);
         let pieces = frames.map(|frame| (frame.offset, u64::from(frame.stored))).chain([self.end()]);
-        for (offset, length) in pieces.filter(|(offset, _)| *offset >= start) {
-            let place = (offset - start) as usize;
-            if let Some(piece) = bytes.get(place..place + length as usize) {
+        for (offset, length) in pieces {
+            if let Some(piece) = at_hand(offset, length) {
                 storage.keep_piece(&name, Some((offset, length)), piece);
             }
         }
@@ -73,7 +78,11 @@ impl PackPlace {
         let bytes = storage.read_range(&self.name(), start, self.length - start).ok()?;
         let end = bytes.get((self.table_offset - start) as usize..)?;
         let pack = self.open_table(keys, end.to_vec()).ok()?;
-        self.keep(&pack, start, &bytes, storage, false);
+        let at_hand = |offset: u64, length| {
+            let place = offset.checked_sub(start)? as usize;
+            bytes.get(place..place + length as usize)
+        };
+        self.keep(&pack, at_hand, storage, false);
         Some(pack)
     }
 

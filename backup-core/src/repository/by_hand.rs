@@ -57,7 +57,7 @@ impl Place {
         let sealer = PackSealer::new(&self.keys, self.repository.writer(), &Environment::default());
         let mut builder = PackBuilder::new(Arc::clone(&sealer));
         for (ordinal, chunks) in (0u64..).zip(frames) {
-            let mut frame = PlainFrame::new(FRAME_CONTENT);
+            let mut frame = PlainFrame::new(FRAME_CONTENT, 0);
             for chunk in *chunks {
                 match chunk.patch {
                     None => frame.push(chunk.prefix, &chunk.payload),
@@ -71,11 +71,11 @@ impl Place {
             id: finished.id(),
             area: Area::Packs,
             domain: Arc::new(self.keys.domain().clone()),
-            length: finished.bytes.len() as u64,
+            length: finished.length,
             table_offset: finished.table_offset,
             table_length: finished.table_length,
         };
-        self.repository.storage.write(&place.name(), finished.bytes).unwrap();
+        self.repository.storage.write_parts(&place.name(), finished.parts).unwrap();
         let open: OpenPack = place.read_table(&self.keys, &self.repository.storage).unwrap();
         self.repository.adopt(vec![open]);
         place

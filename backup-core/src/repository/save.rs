@@ -74,12 +74,12 @@ struct Stream {
 impl Stream {
     fn new(kind: u8, compressed: bool, frame_bytes: usize) -> Self {
         let area = if kind == FRAME_NODE { Area::Meta } else { Area::Packs };
-        Self { frame: PlainFrame::new(kind), kind, area, compressed, frame_bytes }
+        Self { frame: PlainFrame::new(kind, frame_bytes), kind, area, compressed, frame_bytes }
     }
 
     /// Takes the frame out and begins another.
     fn take(&mut self) -> PlainFrame {
-        std::mem::replace(&mut self.frame, PlainFrame::new(self.kind))
+        std::mem::replace(&mut self.frame, PlainFrame::new(self.kind, self.frame_bytes))
     }
 }
 

@@ -137,6 +137,11 @@ pub trait ContentReader: Send {
     /// The system's answer.
     fn finish(&mut self) -> std::io::Result<Finish>;
 
+    /// Reads the extended attributes of what was opened, which takes less than finding it again. Default: `None`, so that [`Handle::attributes`] is asked.
+    fn attributes(&self) -> Option<std::io::Result<Vec<Attribute>>> {
+        None
+    }
+
     /// Bytes of a page, where content changes by pages in place: it is then cut at fixed places. Default: none.
     fn page_bytes(&self) -> Option<u32> {
         None

@@ -67,12 +67,12 @@ impl Local {
     }
 
     /// Writes an object, durably. What is there already is compared: if equal it is only made durable, or else replaced, for then it is damaged.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        match self.try_write(name, bytes) {
+    pub(super) fn write(&self, name: &str, parts: &[Vec<u8>]) -> io::Result<()> {
+        match self.try_write(name, parts) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // Somebody removed a directory that was known to be there.
                 self.durable().clear();
-                self.try_write(name, bytes)
+                self.try_write(name, parts)
             }
             result => result,
         }
@@ -145,16 +145,16 @@ impl Local {
         if metadata.is_file() { Ok((file, metadata)) } else { Err(ErrorKind::NotFound.into()) }
     }
 
-    fn try_write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn try_write(&self, name: &str, parts: &[Vec<u8>]) -> io::Result<()> {
         let path = self.path(name);
         let directory = path.parent().unwrap_or(&self.root);
         self.make_directory(directory)?;
-        if is_equal(&path, bytes)? {
+        if is_equal(&path, parts)? {
             File::open(&path)?.sync_all()?;
             return sync_directory(directory);
         }
         let temporary = self.path(&temporary_name(name, &self.environment));
-        let written = write_synced(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &path));
+        let written = write_synced(&temporary, parts).and_then(|()| std::fs::rename(&temporary, &path));
         if written.is_err() {
             // The error is told; that the rest of the file stays until it is stale is not worth another one.
             let _ = std::fs::remove_file(&temporary);
@@ -252,16 +252,17 @@ fn modified(metadata: &Metadata) -> Option<Time> {
     Some(Time::new(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)))
 }
 
-fn is_equal(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+fn is_equal(path: &Path, parts: &[Vec<u8>]) -> io::Result<bool> {
+    let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
     match path.metadata() {
-        Ok(metadata) if metadata.is_file() && metadata.len() == bytes.len() as u64 => {}
+        Ok(metadata) if metadata.is_file() && metadata.len() == length => {}
         Ok(_) => return Ok(false),
         Err(error) if is_absence(&error) => return Ok(false),
         Err(error) => return Err(error),
     }
     let mut file = File::open(path)?;
     let mut part = [0; 64 << 10];
-    for expected in bytes.chunks(part.len()) {
+    for expected in parts.iter().flat_map(|expected| expected.chunks(64 << 10)) {
         let part = &mut part[..expected.len()];
         // What cannot be read is damaged, and is to be replaced.
         if file.read_exact(part).is_err() || part != expected {
@@ -271,9 +272,11 @@ fn is_equal(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, parts: &[Vec<u8>]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     file.sync_data()
 }
 

@@ -203,12 +203,7 @@ impl Storage {
     /// # Errors
     /// [`Error::Storage`], after which it is not known whether the object exists.
     pub fn write(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        name::check(name)?;
-        Meters::add(&self.shared.meters.written_bytes, bytes.len() as u64);
-        match &self.shared.backend {
-            Backend::Local(local) => self.try_local(Verb::Write, name, || local.write(name, &bytes)),
-            Backend::Remote(remote) => remote.write(self.call(Verb::Write, name), bytes),
-        }
+        self.write_parts(name, vec![bytes])
     }
 
     /// Asks for the length of an object; `None` where there is none.
@@ -265,6 +260,16 @@ impl Storage {
 }
 
 impl Storage {
+    /// As [`Storage::write`], for an object that is in several pieces: a large one need not be copied together.
+    pub(crate) fn write_parts(&self, name: &str, parts: Vec<Vec<u8>>) -> Result<()> {
+        name::check(name)?;
+        Meters::add(&self.shared.meters.written_bytes, parts.iter().map(|part| part.len() as u64).sum());
+        match &self.shared.backend {
+            Backend::Local(local) => self.try_local(Verb::Write, name, || local.write(name, &parts)),
+            Backend::Remote(remote) => remote.write(self.call(Verb::Write, name), parts),
+        }
+    }
+
     /// Removes directories below the root that are empty, deepest first; objects have none on most services.
     fn remove_directories(&self, directories: &[String]) -> Result<()> {
         match &self.shared.backend {

@@ -3,6 +3,7 @@
 //! Callers are threads without a runtime, or with one of their own: a request is spawned on ours and waited for on a channel of the standard library, which neither
 //! needs nor disturbs theirs. Such a wait blocks, so an async program calls this library within `tokio::task::spawn_blocking`.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -84,8 +85,9 @@ impl Remote {
         result
     }
 
-    pub(super) fn write(&self, call: Call<'_>, bytes: Vec<u8>) -> Result<()> {
-        let (name, silence, bytes) = (call.name.to_owned(), self.silence(), Buffer::from(bytes));
+    pub(super) fn write(&self, call: Call<'_>, parts: Vec<Vec<u8>>) -> Result<()> {
+        let (name, silence) = (call.name.to_owned(), self.silence());
+        let bytes = Buffer::from(parts.into_iter().map(Into::into).collect::<VecDeque<_>>());
         let (part_bytes, renames) = (self.part_bytes, self.renames);
         let environment = self.persistence.options.environment.clone();
         let data = self.data.clone().filter(|_| name.starts_with(DATA_PREFIX));

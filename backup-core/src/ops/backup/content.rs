@@ -207,11 +207,21 @@ pub(super) struct Ended {
 
 /// Reads a small file whole. One that grew beyond all expectation is still read to its end.
 pub(super) fn read_file(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> FileRead {
-    FileRead { attributes: handle.attributes(), content: read_content(handle, keys, with_hash) }
+    match handle.open() {
+        Ok(reader) => FileRead {
+            attributes: reader.attributes().unwrap_or_else(|| handle.attributes()),
+            content: read_content(reader, keys, with_hash),
+        },
+        // What cannot be opened is left out, whatever its attributes are.
+        Err(error) => FileRead { attributes: Ok(Vec::new()), content: Err(error) },
+    }
 }
 
-fn read_content(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> std::io::Result<FileContent> {
-    let mut reader = handle.open()?;
+fn read_content(
+    mut reader: Box<dyn ContentReader>,
+    keys: &Arc<PeriodKeys>,
+    with_hash: bool,
+) -> std::io::Result<FileContent> {
     let mut buffer = Vec::new();
     let mut cuts = Vec::new();
     let mut cutter = Cutter::new(Arc::clone(keys), reader.page_bytes());

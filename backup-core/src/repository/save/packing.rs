@@ -81,7 +81,7 @@ impl Packing {
     pub(super) fn send(&mut self, frame: PlainFrame, level: Option<i32>, area: Area, saved: &mut Saved) -> Result<()> {
         let pack_bytes = u64::from(self.keys.parameters().pack_bytes);
         let open = &mut self.areas[area as usize];
-        let landed = open.landing.back().map_or(0, |(_, builder)| builder.len() as u64);
+        let landed = open.landing.back().map_or(0, |(_, builder)| builder.len());
         let full = open.sealing.as_ref().is_some_and(|pack| {
             landed >= pack_bytes || pack.plain_bytes >= 8 * pack_bytes || pack.chunks >= PACK_CHUNKS_MAX / 2
         });
@@ -132,7 +132,7 @@ impl Packing {
     }
 
     fn upload(&mut self, area: Area, builder: PackBuilder, saved: &mut Saved) -> Result<()> {
-        let keeps_content = self.keeps_content(builder.len() as u64);
+        let keeps_content = self.keeps_content(builder.len());
         let storage = self.storage.clone();
         let keys = Arc::clone(&self.keys);
         let pad_bytes_min = self.pad_bytes_min;
@@ -142,13 +142,13 @@ impl Packing {
                 id: pack.id(),
                 area,
                 domain: Arc::new(keys.domain().clone()),
-                length: pack.bytes.len() as u64,
+                length: pack.length,
                 table_offset: pack.table_offset,
                 table_length: pack.table_length,
             };
-            let open = place.open_table(&keys, pack.bytes[pack.table_offset as usize..].to_vec())?;
-            place.keep(&open, 0, &pack.bytes, &storage, keeps_content);
-            storage.write(&place.name(), pack.bytes)?;
+            let open = place.open_table(&keys, pack.end().to_vec())?;
+            place.keep(&open, |offset, length| pack.part(offset, length), &storage, keeps_content);
+            storage.write_parts(&place.name(), pack.parts)?;
             Ok(open)
         }));
         while let Some(result) = self.uploads.next_ready() {

@@ -185,6 +185,10 @@ impl ContentReader for Reader {
         }
     }
 
+    fn attributes(&self) -> Option<io::Result<Vec<Attribute>>> {
+        Some(attributes::read(&attributes::Open(&self.file)))
+    }
+
     fn finish(&mut self) -> io::Result<Finish> {
         let (before, now) = (&self.stat, stat_open(&self.file)?);
         let is_same = |stat: &Stat| (stat.size_bytes, stat.mtime, stat.ctime);

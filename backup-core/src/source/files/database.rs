@@ -10,6 +10,7 @@ use super::content::Reader;
 use super::metadata::{Identity, stat_followed};
 use crate::format::constants::DATABASE_RAW;
 use crate::format::database::DatabaseState;
+use crate::format::tree::Attribute;
 use crate::source::sqlite::held::{Readings, open_files};
 use crate::source::sqlite::{
     HEADER_BYTES, Header, PAGE_BYTES_MIN, PageReader, Place, Reading, SharedConnection, SqliteMode, Trouble,
@@ -207,6 +208,10 @@ struct RawReader {
 impl ContentReader for RawReader {
     fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<Stretch> {
         self.reader.read(buffer, limit)
+    }
+
+    fn attributes(&self) -> Option<io::Result<Vec<Attribute>>> {
+        self.reader.attributes()
     }
 
     fn finish(&mut self) -> io::Result<Finish> {

@@ -85,7 +85,7 @@ fn write_foreign(storage: &Storage, name: &str) {
     match (&storage.shared.backend, storage.local_root()) {
         (_, Some(root)) => std::fs::write(root.join(name), "torn").unwrap(),
         (Backend::Remote(remote), None) => {
-            remote.write(storage.call(Verb::Write, name), b"torn".to_vec()).unwrap();
+            remote.write(storage.call(Verb::Write, name), vec![b"torn".to_vec()]).unwrap();
         }
         (Backend::Local(_), None) => unreachable!("local storage has a root"),
     }
