@@ -79,6 +79,9 @@ fn unknown_classes_levels_and_snapshots_are_wrong_usage() {
     let world = World::with_snapshot();
     world.repo(["backup", "src", "--class", "nope"]).expect(2);
     world.repo(["backup", "src", "--level", "99"]).expect(2);
+    let run = world.repo(["backup", "src", "--level", "slowest"]).expect(2);
+    assert!(run.stderr.contains("fastest, default, better, max"), "{}", run.stderr);
+    world.repo(["backup", "src", "--level", "better"]).expect(0);
     world.repo(["backup", "src", "--time", "yesterday"]).expect(2);
     world.repo(["backup", "src", "--parent", "ffffffff"]).expect(2);
     let run = world.repo(["ls", "zzzz"]).expect(2);

@@ -18,7 +18,7 @@ use backup_core::time::Time;
 use backup_core::words::{count, size};
 use clap::Args;
 
-use super::{globs, problems, time};
+use super::{globs, level, problems, time};
 use crate::exit::{Done, Failure};
 use crate::render::Output;
 use crate::settings::Settings;
@@ -76,8 +76,8 @@ pub(crate) struct Arguments {
     /// Compares with this snapshot; `none` reads everything [default: the newest of the same host, class and PATHs]
     #[arg(long, value_name = "SNAPSHOT|none")]
     parent: Option<String>,
-    /// zstd's level, 1 to 19 [default: 3]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// How much to compress: fastest, default, better, max, or zstd's level, 1 to 19 [default: 3]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = level)]
     level: Option<i32>,
     /// Reads and counts everything, and stores nothing
     #[arg(long)]

@@ -23,6 +23,7 @@ pub(crate) mod watch;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use backup_core::ops::backup::named_level;
 use backup_core::progress::Warning;
 use backup_core::repository::{Repository, Snapshot};
 use backup_core::time::Time;
@@ -123,6 +124,13 @@ fn visit<T>(
 /// The globs as the library takes them.
 fn globs(typed: &[OsString]) -> Result<Vec<&str>, Failure> {
     typed.iter().map(|glob| glob.to_str().ok_or_else(|| usage("a glob must be UTF-8"))).collect()
+}
+
+/// Reads a level of compression: a name or a number.
+fn level(text: &str) -> Result<i32, String> {
+    let number =
+        || text.parse().map_err(|_| "it is fastest, default, better, max, or a number from 1 to 19".to_owned());
+    named_level(text).map_or_else(number, Ok)
 }
 
 /// Parses a moment that was typed.

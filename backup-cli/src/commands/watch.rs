@@ -11,7 +11,7 @@ use backup_core::words::{count, printable, size};
 use clap::Args;
 use serde::Serialize;
 
-use super::problems;
+use super::{level, problems};
 use crate::exit::{Done, Failure};
 use crate::progress::Screen;
 use crate::render::{JsonPath, Output, say};
@@ -50,8 +50,8 @@ pub(crate) struct Arguments {
     /// Adds a tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// zstd's level, 1 to 19 [default: 3]
-    #[arg(long, value_name = "N")]
+    /// How much to compress: fastest, default, better, max, or zstd's level, 1 to 19 [default: 3]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = level)]
     level: Option<i32>,
     /// What must be true of a database, as in `backup`; may be repeated
     #[arg(long = "probe", value_name = "DB:TABLE[=digest],...[,@quick|@full]")]

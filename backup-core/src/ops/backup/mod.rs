@@ -39,7 +39,7 @@ use crate::source::{Source, SourceKind};
 use crate::time::Time;
 
 use options::ParentChoice;
-pub use options::{BackupOptions, BackupReport};
+pub use options::{BackupOptions, BackupReport, named_level};
 use walk::Walk;
 
 impl Repository {
