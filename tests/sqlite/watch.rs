@@ -334,3 +334,36 @@ fn what_is_no_database_is_refused_at_the_beginning() {
     let watched = repository.watch(&[scene.path("a.db")], &options, &mut |_| Ok(()), &Silent);
     assert!(matches!(watched, Err(Error::Usage { .. })));
 }
+
+#[test]
+fn a_database_that_this_process_has_open_is_watched_once_a_connection_was_given_for_it() {
+    let scene = Scene::new();
+    make(&scene.path("a.db"), "WAL", 1000);
+    let connection = Arc::new(Mutex::new(Connection::open(scene.path("a.db")).unwrap()));
+    let execute = |sql: &str| connection.lock().unwrap().execute_batch(sql).unwrap();
+    execute("UPDATE t SET name = 'first' WHERE id = 500");
+    let watched =
+        scene.world.open().watch(&[scene.path("a.db")], &WatchOptions::new(), &mut |_| Ok(()), &Silent).unwrap_err();
+    assert!(format!("{:?}", watched).contains("this process has it open"), "{watched:?}");
+
+    let options = WatchOptions::new().every_ms(50).connection(scene.path("a.db"), Arc::clone(&connection));
+    let watching = scene.watch(&["a.db"], options);
+    watching.wait(0, |event| committed(event).is_some());
+    for name in ["second", "third"] {
+        let from = watching.events().len();
+        execute(&format!("BEGIN IMMEDIATE; UPDATE t SET name = '{name}' WHERE id = 500"));
+        // What was read meanwhile took none of its locks away.
+        let mut other = other::start("executes", &scene.path("a.db"));
+        other.ask("BEGIN IMMEDIATE", "failed");
+        other.end();
+        execute("COMMIT");
+        watching.wait(from, |event| committed(event).is_some());
+    }
+    let events = watching.stop();
+    assert!(events.iter().any(|event| matches!(committed(event), Some((_, None)))), "all was read: {events:?}");
+    let mut repository = scene.world.open();
+    let last = events.iter().rev().find_map(committed).unwrap();
+    let (_target, restored) = scene.restored(&mut repository, last.0, "a.db");
+    let found: String = restored.query_row("SELECT name FROM t WHERE id = 500", [], |row| row.get(0)).unwrap();
+    assert_eq!(found, "third");
+}

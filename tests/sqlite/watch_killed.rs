@@ -70,6 +70,14 @@ fn kills_of_watchers_and_writers_at_any_moment_leave_only_states() {
 
 #[test]
 fn after_a_kill_no_more_than_two_intervals_are_missing() {
+    // A machine that is busy with other things gets three tries; what it never may miss is four.
+    let missing: Vec<u64> = (0..3).map(|_| missing_after_a_kill()).collect();
+    assert!(missing.iter().any(|missing| *missing <= 2 * EVERY_MS), "{missing:?} ms are missing");
+    assert!(missing.iter().all(|missing| *missing <= 4 * EVERY_MS), "{missing:?} ms are missing");
+}
+
+/// How much time lies between the newest row of what can be restored and the moment of the kill.
+fn missing_after_a_kill() -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let (directory, path) = (directory.path(), directory.path().join("data/a.db"));
     make(directory);
@@ -83,9 +91,7 @@ fn after_a_kill_no_more_than_two_intervals_are_missing() {
     let newest = repository.snapshots().last().unwrap().id;
     let (_target, connection) = restored(&mut repository, newest, &path);
     let written: i64 = connection.query_row("SELECT max(at) FROM times", [], |row| row.get(0)).unwrap();
-    let written = written.cast_unsigned();
-    // A busy machine gets as much again.
-    assert!(killed.saturating_sub(written) <= 4 * EVERY_MS, "{} ms are missing", killed - written);
+    killed.saturating_sub(written.cast_unsigned())
 }
 
 /// Milliseconds since 1970.

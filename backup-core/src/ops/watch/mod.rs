@@ -41,7 +41,7 @@ type Each<'e> = dyn FnMut(&WatchEvent) -> Result<()> + 'e;
 impl Repository {
     /// Follows databases, and commits a snapshot of one whenever it changed, until the time is over or the cancellation comes. `each` hears of every snapshot, and of everything that is in the way of one.
     ///
-    /// A database that cannot be read for a while and storage that cannot be reached end nothing: changes are collected, and stored together later. A database must not be open in this process.
+    /// A database that cannot be read for a while and storage that cannot be reached end nothing: changes are collected, and stored together later. A database that this process has open itself needs [`WatchOptions::connection`].
     ///
     /// # Errors
     /// [`Error::Usage`] for options that cannot be meant; [`Error::File`] for a path where there is no database at the beginning; [`Error::Interrupted`], which is how it usually ends; what `each` returns; and
@@ -67,7 +67,8 @@ impl Repository {
         }
         for path in &paths {
             let path_buf = || PathBuf::from(std::ffi::OsStr::from_bytes(path));
-            watched::check(path).map_err(|error| Error::file("watch", path_buf())(error))?;
+            let is_given = options.connection_to(path).is_some();
+            watched::check(path, is_given).map_err(|error| Error::file("watch", path_buf())(error))?;
         }
         let followers: Vec<SharedFollower> =
             paths.into_iter().map(|path| Arc::new(Mutex::new(Follower::new(path)))).collect();
@@ -198,9 +199,9 @@ impl Watch<'_> {
         {
             return self.wait(database, Some(doubt), error.to_string());
         }
-        let path = lock(&database.follower).path().to_vec();
         let environment = self.repository.environment().clone();
-        let source = Watched::new(&database.follower, watched::files(&path)?, extent, environment);
+        let given = self.options.connection_to(lock(&database.follower).path());
+        let source = Watched::new(&database.follower, given, extent, environment)?;
         let options = self.options.backup.clone().only_changed().trusted_seconds(TRUSTED_SECONDS);
         let options = match database.last {
             Some((id, _)) => options.parent(Some(id)),

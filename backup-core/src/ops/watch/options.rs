@@ -1,5 +1,7 @@
 //! How databases are watched, and what is told of it.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -7,8 +9,8 @@ use crate::id::EntryId;
 use crate::ops::backup::BackupOptions;
 use crate::progress::Warning;
 use crate::repository::open::STANDARD_CLASS;
-use crate::source::sqlite::Doubt;
 use crate::source::sqlite::probe::ProbeRequest;
+use crate::source::sqlite::{Doubt, SharedConnection};
 
 /// The shortest interval.
 const EVERY_MS_MIN: u64 = 10;
@@ -21,12 +23,14 @@ pub struct WatchOptions {
     pub(super) every_ms: u64,
     pub(super) max_lag_ms: Option<u64>,
     pub(super) duration_ms: Option<u64>,
+    /// Connections that the embedding program has open, with the absolute paths of their databases.
+    pub(super) connections: Vec<(PathBuf, SharedConnection)>,
 }
 
 impl Default for WatchOptions {
     fn default() -> Self {
         let (backup, class) = (BackupOptions::new(), STANDARD_CLASS.to_owned());
-        Self { backup, class, every_ms: 5000, max_lag_ms: None, duration_ms: None }
+        Self { backup, class, every_ms: 5000, max_lag_ms: None, duration_ms: None, connections: Vec::new() }
     }
 }
 
@@ -54,6 +58,13 @@ impl WatchOptions {
         self
     }
 
+    /// Says that the embedding program has a database open itself, by a connection to it, under the absolute path that is watched. Without that, a database which this process has open cannot be watched: opening its file a second time could drop the locks
+    /// of the first. Where only what changed is read, the library reads through a connection of its own; SQLite shares its locks between connections of one process.
+    pub fn connection(mut self, path: impl Into<PathBuf>, connection: SharedConnection) -> Self {
+        self.connections.push((path.into(), connection));
+        self
+    }
+
     /// The class that the snapshots belong to; `standard` by default.
     pub fn class(mut self, class: impl Into<String>) -> Self {
         self.class = class.into();
@@ -77,6 +88,12 @@ impl WatchOptions {
     pub fn probe(mut self, request: ProbeRequest) -> Self {
         self.backup = self.backup.probe(request);
         self
+    }
+
+    /// The connection that was given for the database at an absolute path.
+    pub(super) fn connection_to(&self, path: &[u8]) -> Option<&SharedConnection> {
+        let given = self.connections.iter().find(|(given, _)| given.as_os_str().as_bytes() == path);
+        given.map(|(_, connection)| connection)
     }
 
     pub(super) fn every(&self) -> Duration {

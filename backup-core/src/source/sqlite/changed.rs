@@ -45,15 +45,15 @@ impl ChangedReader {
     /// Begins the transaction between two looks at the log: what is committed before the first, it sees, and what it sees, the second has seen.
     pub(super) fn open(
         follower: &SharedFollower,
+        is_given: bool,
         environment: &Environment,
-        group_bytes: u32,
-        parent_bytes: u64,
+        (group_bytes, parent_bytes): (u32, u64),
     ) -> Result<Self, Failure> {
         let unreadable = |error: io::Error| Failure::Unreadable(error.to_string());
         let place = lock(follower).place().map_err(unreadable)?;
         lock(follower).begin(environment.now()).map_err(unreadable)?;
         let before = place.stat().map_err(unreadable)?;
-        let (mark, header) = begin_reading(&place, before.identity)?;
+        let (mark, header) = begin_reading(&place, before.identity, is_given)?;
         let connection = connect(&place, header)?;
         // Before the transaction begins: what is committed from here on is noticed by the next backup.
         let state = pages::state(&place, &before, header);
@@ -160,14 +160,18 @@ impl ContentReader for ChangedReader {
     }
 }
 
-/// Notes that this process reads the database, and looks at its first bytes where that is allowed.
-fn begin_reading(place: &Place, identity: Identity) -> Result<(ReadingMark, Option<Header>), Failure> {
+/// Notes that this process reads the database, and looks at its first bytes where that is allowed. What is open in this process through the SQLite that the library uses, as a connection given for it shows, may be
+/// opened through it once more, but not looked at.
+fn begin_reading(place: &Place, identity: Identity, is_given: bool) -> Result<(ReadingMark, Option<Header>), Failure> {
     let readings = Readings::lock();
     if let Some(header) = readings.find(identity) {
         return Ok((readings.begin(identity, header), header));
     }
     if open_files().contains(&identity) {
-        return Err(Failure::Unreadable("this process has it open".to_owned()));
+        return match is_given {
+            true => Ok((readings.begin(identity, None), None)),
+            false => Err(Failure::Unreadable("this process has it open".to_owned())),
+        };
     }
     let beginning = read_beginning(&place.directory, &place.name, HEADER_BYTES);
     let header = Header::parse(&beginning.map_err(|error| Failure::Unreadable(error.to_string()))?);

@@ -2,7 +2,9 @@
 //!
 //! Both look as a backup of the database's path looks: the walk of [`Files`] yields the entry, and only what its handle opens is another. What could not be read makes no snapshot.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +13,7 @@ use super::doubt::Doubt;
 use super::follow::Follower;
 use super::held::{Readings, open_files};
 use super::probe::ProbeRequest;
-use super::{HEADER_BYTES, Header};
+use super::{HEADER_BYTES, Header, SharedConnection};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::format::database::DatabaseState;
@@ -61,6 +63,8 @@ struct Shared {
     follower: SharedFollower,
     extent: Extent,
     environment: Environment,
+    /// Whether a connection was given for it: it is known then that what this process has open, it has open through SQLite.
+    is_given: bool,
     outcome: Mutex<Outcome>,
 }
 
@@ -88,10 +92,21 @@ impl Shared {
 }
 
 impl Watched {
-    /// Makes the source of one snapshot. `files` must have the follower's path as its only root.
-    pub(crate) fn new(follower: &SharedFollower, files: Files, extent: Extent, environment: Environment) -> Self {
-        let (follower, outcome) = (Arc::clone(follower), Mutex::default());
-        Self { files, shared: Arc::new(Shared { follower, extent, environment, outcome }) }
+    /// Makes the source of one snapshot; a connection that the embedding program has to the database is `given`.
+    pub(crate) fn new(
+        follower: &SharedFollower,
+        given: Option<&SharedConnection>,
+        extent: Extent,
+        environment: Environment,
+    ) -> Result<Self> {
+        let path = PathBuf::from(OsStr::from_bytes(lock(follower).path()));
+        let files = Files::new([path.clone()])?;
+        let files = match given {
+            Some(connection) => files.connection(path, Arc::clone(connection)),
+            None => files,
+        };
+        let (follower, is_given, outcome) = (Arc::clone(follower), given.is_some(), Mutex::default());
+        Ok(Self { files, shared: Arc::new(Shared { follower, extent, environment, is_given, outcome }) })
     }
 
     /// Why it failed, where the reading did.
@@ -134,14 +149,14 @@ impl Source for Watched {
 ///
 /// # Errors
 /// The system's answer; also what is there instead.
-pub(crate) fn check(path: &[u8]) -> io::Result<()> {
+pub(crate) fn check(path: &[u8], is_given: bool) -> io::Result<()> {
     let place = Follower::new(path.to_vec()).place()?;
     let stat = place.stat()?;
     if stat.kind != rustix::fs::FileType::RegularFile {
         return Err(io::Error::other("it is no regular file; of a link, name what it leads to"));
     }
     let readings = Readings::lock();
-    if stat.size_bytes == 0 || readings.find(stat.identity).is_some() {
+    if stat.size_bytes == 0 || is_given || readings.find(stat.identity).is_some() {
         return Ok(());
     }
     if open_files().contains(&stat.identity) {
@@ -206,8 +221,8 @@ impl Handle for WatchedHandle {
         let opened = match self.shared.extent {
             Extent::Whole => self.inner.open().map_err(|error| Failure::Unreadable(error.to_string())),
             Extent::Changed { group_bytes, parent_bytes } => {
-                let Shared { follower, environment, .. } = &*self.shared;
-                ChangedReader::open(follower, environment, group_bytes, parent_bytes).map(|reader| {
+                let Shared { follower, environment, is_given, .. } = &*self.shared;
+                ChangedReader::open(follower, *is_given, environment, (group_bytes, parent_bytes)).map(|reader| {
                     self.shared.outcome().changed_pages = Some(reader.changed_pages());
                     Box::new(reader) as Box<dyn ContentReader>
                 })
@@ -254,13 +269,4 @@ impl ContentReader for WatchedReader {
     fn findings(&mut self) -> Findings {
         self.inner.findings()
     }
-}
-
-/// The files that a snapshot of one database walks over.
-///
-/// # Errors
-/// As those of [`Files::new`].
-pub(crate) fn files(path: &[u8]) -> Result<Files> {
-    use std::os::unix::ffi::OsStrExt;
-    Files::new([PathBuf::from(std::ffi::OsStr::from_bytes(path))])
 }
