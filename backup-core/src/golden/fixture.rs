@@ -90,7 +90,7 @@ impl Fixture {
         let key_file = KeyFile::generate(&environment("key file"));
         let init = InitOptions::new().label("recovery sheet").further_key(Key::passphrase(PASSPHRASE), "passphrase");
         // The default when the vectors were made.
-        let init = init.page_group_bytes(16 << 10);
+        let init = init.page_group_bytes(16 << 10).frame_bytes(1 << 20);
         let options = RepositoryOptions::new().environment(environment("repository")).threads(1);
         let repository = Repository::init(storage.clone(), &Key::File(key_file.clone()), &init, options).unwrap();
         // The same draws again, in the order of `init`.

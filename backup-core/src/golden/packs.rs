@@ -17,7 +17,7 @@ use crate::format::table::{IndexBody, Row, TableBody};
 use crate::id::{ChunkId, PackId};
 use crate::index::segment;
 use crate::limits::{PAD_BYTES_MIN_DEFAULT, SEAL_OVERHEAD_BYTES, TRAILER_BYTES};
-use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame, TABLE_ORDINAL};
+use crate::pack::builder::{PackBuilder, PlainFrame, TABLE_ORDINAL};
 use crate::pack::reader::PackPlace;
 
 /// A chunk of a pack, as the vectors list it.
@@ -136,8 +136,8 @@ pub(super) fn patched(fixture: &Fixture) -> (Vec<u8>, TableBody, PackPlace) {
 
 /// A pack as backups make it: content that compresses, content that does not, and nodes.
 fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
-    let sealer = PackSealer::new(&fixture.keys, fixture.writer, &environment("built pack"));
-    let mut builder = PackBuilder::new(Arc::clone(&sealer));
+    let environment = environment("built pack");
+    let mut builder = PackBuilder::new(&fixture.keys, fixture.writer, PAD_BYTES_MIN_DEFAULT, &environment);
     let texts = vec![b"squeeze me ".repeat(100), b"and me ".repeat(30)];
     let nodes = [record::encode(&trees::leaf()), record::encode(&trees::inner()), record::encode(&trees::warnings())];
     let frames = [
@@ -154,9 +154,9 @@ fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
             frame.push(id.prefix(), &plaintext);
             chunks.push(Chunk { id, kind, frame: number, depth: 0, plaintext });
         }
-        builder.push(sealer.seal(u64::from(number), frame, level));
+        builder.push(frame.compress(level));
     }
-    let pack = builder.finish(PAD_BYTES_MIN_DEFAULT);
+    let pack = builder.finish();
     let bytes = pack.parts.concat();
     let place = place(fixture, &bytes, pack.table_offset, Area::Packs);
     (bytes, place, chunks)

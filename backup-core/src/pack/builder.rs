@@ -1,6 +1,4 @@
-//! Makes one pack: frames are sealed by workers in any order, put in by ordinal, and a table closes it. Single-use, so no nonce can repeat.
-
-use std::sync::Arc;
+//! Makes one pack: frames are compressed by workers, put in, sealed together, and a table closes it. Single-use, so no nonce can repeat.
 
 use crate::compress;
 use crate::crypto::{Hasher, NONCE_TAIL_BYTES, Sealer};
@@ -11,7 +9,7 @@ use crate::format::record;
 use crate::format::table::{Row, TableBody};
 use crate::id::{ChunkPrefix, PackId, WriterId};
 use crate::keyring::PeriodKeys;
-use crate::limits::{SEAL_OVERHEAD_BYTES, TRAILER_BYTES};
+use crate::limits::{PACK_CHUNKS_MAX, SEAL_OVERHEAD_BYTES, TRAILER_BYTES};
 
 /// The ordinal of the table, which no frame can have.
 pub(crate) const TABLE_ORDINAL: u64 = u64::MAX;
@@ -70,44 +68,27 @@ impl PlainFrame {
         self.buffer.get(NONCE_TAIL_BYTES..).unwrap_or_default()
     }
 
-    /// How many chunks it holds.
-    pub(crate) fn chunks(&self) -> u64 {
-        self.rows.len() as u64
-    }
-
     /// Whether it has no chunks.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
 
-/// A frame that is ready to be put into its pack.
-pub(crate) struct SealedFrame {
-    blob: Vec<u8>,
+/// A frame that is ready to be put into a pack.
+pub(crate) struct CompressedFrame {
+    /// The frame's bytes behind [`NONCE_TAIL_BYTES`] free ones.
+    buffer: Vec<u8>,
     encoding: u8,
     kind: u8,
     rows: Vec<Row>,
 }
 
-/// Seals the frames of one pack; shared with workers.
-pub(crate) struct PackSealer {
-    header: [u8; HEADER_BYTES],
-    sealer: Sealer,
-}
-
-impl PackSealer {
-    /// Draws a salt for a new pack.
-    pub(crate) fn new(keys: &PeriodKeys, writer: WriterId, environment: &Environment) -> Arc<Self> {
-        let salt = environment.random();
-        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt }.encode();
-        Arc::new(Self { header, sealer: keys.pack_sealer(&salt) })
-    }
-
-    /// Compresses a frame where a level is given and it helps, and seals it under its ordinal.
-    pub(crate) fn seal(&self, ordinal: u64, frame: PlainFrame, level: Option<i32>) -> SealedFrame {
+impl PlainFrame {
+    /// Compresses the frame where a level is given and it helps.
+    pub(crate) fn compress(self, level: Option<i32>) -> CompressedFrame {
         let compressed = level.and_then(|level| {
-            compress::with_scratch(level, frame.payloads(), |compressed| {
-                (compressed.len() < frame.len()).then(|| {
+            compress::with_scratch(level, self.payloads(), |compressed| {
+                (compressed.len() < self.len()).then(|| {
                     let mut buffer = Vec::with_capacity(compressed.len() + SEAL_OVERHEAD_BYTES as usize);
                     buffer.resize(NONCE_TAIL_BYTES, 0);
                     buffer.extend_from_slice(compressed);
@@ -115,31 +96,31 @@ impl PackSealer {
                 })
             })
         });
-        let (encoding, mut blob) = match compressed {
+        let (encoding, buffer) = match compressed {
             Some(buffer) => (ENCODING_ZSTD, buffer),
-            None => (ENCODING_RAW, frame.buffer),
+            None => (ENCODING_RAW, self.buffer),
         };
-        self.sealer.seal_in_place(&self.header, ordinal, &mut blob);
-        SealedFrame { blob, encoding, kind: frame.kind, rows: frame.rows }
+        CompressedFrame { buffer, encoding, kind: self.kind, rows: self.rows }
     }
 }
 
 /// Gathers the frames of one pack.
 pub(crate) struct PackBuilder {
-    sealer: Arc<PackSealer>,
-    /// The header, and the blob of each frame.
-    parts: Vec<Vec<u8>>,
-    /// Where each begins.
-    offsets: Vec<u64>,
-    /// Bytes of all parts.
+    header: [u8; HEADER_BYTES],
+    sealer: Sealer,
+    /// The frames, not sealed yet, and where each begins.
+    frames: Vec<(u64, Vec<u8>)>,
+    /// Bytes of the header and of all frames, once they are sealed.
     length: u64,
     table: TableBody,
+    pad_bytes_min: u64,
 }
 
 /// A pack that is ready to be written.
 pub(crate) struct FinishedPack {
     /// The header, the blob of each frame, the sealed table with the trailer.
     pub(crate) parts: Vec<Vec<u8>>,
+    /// Where each part begins.
     offsets: Vec<u64>,
     pub(crate) length: u64,
     pub(crate) table_offset: u64,
@@ -147,18 +128,21 @@ pub(crate) struct FinishedPack {
 }
 
 impl PackBuilder {
-    pub(crate) fn new(sealer: Arc<PackSealer>) -> Self {
-        let header = sealer.header.to_vec();
-        Self { length: header.len() as u64, parts: vec![header], offsets: vec![0], sealer, table: TableBody::default() }
+    /// Draws a salt for a new pack.
+    pub(crate) fn new(keys: &PeriodKeys, writer: WriterId, pad_bytes_min: u64, environment: &Environment) -> Self {
+        let salt = environment.random();
+        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt }.encode();
+        let (sealer, length) = (keys.pack_sealer(&salt), header.len() as u64);
+        Self { header, sealer, frames: Vec::new(), length, table: TableBody::default(), pad_bytes_min }
     }
 
-    /// Puts the next frame in; it must have been sealed under the ordinal that is next.
-    pub(crate) fn push(&mut self, frame: SealedFrame) {
-        let stored = u32::try_from(frame.blob.len()).expect("frames are bounded by FRAME_PAYLOAD_BYTES_MAX");
+    /// Puts the next frame in.
+    pub(crate) fn push(&mut self, frame: CompressedFrame) {
+        let stored = frame.buffer.len() + SEAL_OVERHEAD_BYTES as usize - NONCE_TAIL_BYTES;
+        let stored = u32::try_from(stored).expect("frames are bounded by FRAME_PAYLOAD_BYTES_MAX");
         self.table.push_frame(stored, frame.encoding, frame.kind, &frame.rows);
-        self.offsets.push(self.length);
+        self.frames.push((self.length, frame.buffer));
         self.length += u64::from(stored);
-        self.parts.push(frame.blob);
     }
 
     /// Bytes of header and frames so far.
@@ -166,14 +150,39 @@ impl PackBuilder {
         self.length
     }
 
-    /// Closes the pack: table, padding, trailer.
-    pub(crate) fn finish(self, pad_bytes_min: u64) -> FinishedPack {
-        let (mut parts, mut offsets, table_offset) = (self.parts, self.offsets, self.length);
+    /// Whether the pack should be closed: it has `pack_bytes`, and its padding would be small now. What counts as small grows, and a quarter of `pack_bytes` later it is closed in any case.
+    pub(crate) fn is_full(&self, pack_bytes: u64) -> bool {
+        if self.table.row_depth.len() as u64 >= PACK_CHUNKS_MAX / 2 {
+            return true;
+        }
+        let Some(over) = self.length.checked_sub(pack_bytes) else { return false };
+        let patience = pack_bytes / 4;
+        if over >= patience {
+            return true;
+        }
+        let others = SEAL_OVERHEAD_BYTES + TRAILER_BYTES;
+        let length = self.length + others + record::unpadded_length(&record::encode(&self.table));
+        let padding = record::padded_length(length, self.pad_bytes_min) - length;
+        // From 0.4 % to four times that: without a choice it is 1.6 % on average.
+        padding <= length / 256 * (patience + 3 * over) / patience
+    }
+
+    /// Seals the frames and closes the pack: table, padding, trailer.
+    pub(crate) fn finish(self) -> FinishedPack {
+        let table_offset = self.length;
+        let mut parts = vec![self.header.to_vec()];
+        let mut offsets = vec![0];
+        for (ordinal, (offset, mut buffer)) in (0u64..).zip(self.frames) {
+            self.sealer.seal_in_place(&self.header, ordinal, &mut buffer);
+            parts.push(buffer);
+            offsets.push(offset);
+        }
         let record = record::encode(&self.table);
-        let padded = record::encode_padded(&record, table_offset + SEAL_OVERHEAD_BYTES + TRAILER_BYTES, pad_bytes_min);
-        let mut end = self.sealer.sealer.seal(&self.sealer.header, TABLE_ORDINAL, &padded);
+        let others = table_offset + SEAL_OVERHEAD_BYTES + TRAILER_BYTES;
+        let padded = record::encode_padded(&record, others, self.pad_bytes_min);
+        let mut end = self.sealer.seal(&self.header, TABLE_ORDINAL, &padded);
         let table_length = u32::try_from(end.len()).expect("records are bounded by RECORD_BYTES_MAX");
-        end.extend_from_slice(&encode_trailer(&self.sealer.header, table_length));
+        end.extend_from_slice(&encode_trailer(&self.header, table_length));
         let length = table_offset + end.len() as u64;
         parts.push(end);
         offsets.push(table_offset);

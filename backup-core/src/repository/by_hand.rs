@@ -8,7 +8,7 @@ use crate::format::constants::FRAME_CONTENT;
 use crate::format::name::Area;
 use crate::id::{ChunkId, ChunkPrefix};
 use crate::keyring::{Key, KeyFile, PeriodKeys};
-use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame};
+use crate::pack::builder::{PackBuilder, PlainFrame};
 use crate::pack::reader::{OpenPack, PackPlace};
 use crate::repository::open::InitOptions;
 use crate::repository::{Repository, RepositoryOptions};
@@ -54,9 +54,8 @@ impl Place {
 
     /// Stores frames of chunks as one pack, and makes it known. Returns its place.
     pub(super) fn pack(&mut self, frames: &[&[Made]]) -> PackPlace {
-        let sealer = PackSealer::new(&self.keys, self.repository.writer(), &Environment::default());
-        let mut builder = PackBuilder::new(Arc::clone(&sealer));
-        for (ordinal, chunks) in (0u64..).zip(frames) {
+        let mut builder = PackBuilder::new(&self.keys, self.repository.writer(), 256, &Environment::default());
+        for chunks in frames {
             let mut frame = PlainFrame::new(FRAME_CONTENT, 0);
             for chunk in *chunks {
                 match chunk.patch {
@@ -64,9 +63,9 @@ impl Place {
                     Some((plain, depth, base)) => frame.push_patch(chunk.prefix, plain, depth, base, &chunk.payload),
                 }
             }
-            builder.push(sealer.seal(ordinal, frame, None));
+            builder.push(frame.compress(None));
         }
-        let finished = builder.finish(256);
+        let finished = builder.finish();
         let place = PackPlace {
             id: finished.id(),
             area: Area::Packs,

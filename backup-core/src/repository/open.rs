@@ -49,7 +49,7 @@ impl Default for InitOptions {
             cost: PasswordCost::default(),
             further: Vec::new(),
             chunk_bytes_avg: 64 << 10,
-            frame_bytes: 1 << 20,
+            frame_bytes: 2 << 20,
             pack_bytes: 16 << 20,
             page_group_bytes: 4 << 10,
         }
@@ -92,13 +92,13 @@ impl InitOptions {
         self
     }
 
-    /// Plaintext bytes that share a frame, about: 64 KiB to 16 MiB; 1 MiB by default.
+    /// Plaintext bytes that share a frame, about: 64 KiB to 16 MiB; 2 MiB by default.
     pub fn frame_bytes(mut self, bytes: u32) -> Self {
         self.frame_bytes = bytes;
         self
     }
 
-    /// Length at which a pack is full, in bytes: 64 KiB to 128 MiB; 16 MiB by default.
+    /// Length from which on a pack is closed, once its padding would be small, in bytes: 64 KiB to 128 MiB; 16 MiB by default.
     pub fn pack_bytes(mut self, bytes: u32) -> Self {
         self.pack_bytes = bytes;
         self

@@ -1,6 +1,5 @@
-//! Packs under way: frames are sealed by workers, land in their packs in order, and full packs are uploaded.
+//! Packs under way: frames are compressed by workers, land in their packs in order, and full packs are sealed and uploaded.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Saved;
@@ -9,8 +8,8 @@ use crate::error::Result;
 use crate::format::name::Area;
 use crate::id::WriterId;
 use crate::keyring::PeriodKeys;
-use crate::limits::{PACK_CHUNKS_MAX, PAD_BYTES_MIN_DEFAULT};
-use crate::pack::builder::{PackBuilder, PackSealer, PlainFrame, SealedFrame};
+use crate::limits::PAD_BYTES_MIN_DEFAULT;
+use crate::pack::builder::{CompressedFrame, PackBuilder, PlainFrame};
 use crate::pack::reader::{OpenPack, PackPlace};
 use crate::pipeline::{Ordered, Workers};
 use crate::repository::Repository;
@@ -28,29 +27,19 @@ pub(super) struct Packing {
     writer: WriterId,
     pad_bytes_min: u64,
     areas: [OpenArea; 2],
-    frames: Ordered<(Area, u64, SealedFrame)>,
+    frames: Ordered<(Area, CompressedFrame)>,
     uploads: Ordered<Result<OpenPack>>,
     written: Vec<OpenPack>,
     /// Bytes of content that went into the cache.
     kept_bytes: u64,
 }
 
-/// The packs under way in one area.
+/// The pack under way in one area.
 #[derive(Default)]
 struct OpenArea {
-    /// Counts packs; frames carry the number of theirs.
-    number: u64,
-    /// The pack that new frames are sealed for.
-    sealing: Option<SealingPack>,
-    /// The packs that still receive frames, oldest first.
-    landing: VecDeque<(u64, PackBuilder)>,
-}
-
-struct SealingPack {
-    sealer: Arc<PackSealer>,
-    next_ordinal: u64,
-    plain_bytes: u64,
-    chunks: u64,
+    pack: Option<PackBuilder>,
+    /// Whether it was sent frames since the last flush.
+    is_used: bool,
 }
 
 impl Packing {
@@ -74,53 +63,30 @@ impl Packing {
 
     /// Whether an area has received nothing since the last flush.
     pub(super) fn is_empty(&self, area: Area) -> bool {
-        self.areas[area as usize].landing.is_empty() && self.written.is_empty()
+        !self.areas[area as usize].is_used
     }
 
     /// Hands a frame to a worker, for the pack that is open in an area.
     pub(super) fn send(&mut self, frame: PlainFrame, level: Option<i32>, area: Area, saved: &mut Saved) -> Result<()> {
-        let pack_bytes = u64::from(self.keys.parameters().pack_bytes);
-        let open = &mut self.areas[area as usize];
-        let landed = open.landing.back().map_or(0, |(_, builder)| builder.len());
-        let full = open.sealing.as_ref().is_some_and(|pack| {
-            landed >= pack_bytes || pack.plain_bytes >= 8 * pack_bytes || pack.chunks >= PACK_CHUNKS_MAX / 2
-        });
-        if full {
-            open.sealing = None;
-        }
-        if open.sealing.is_none() {
-            open.number += 1;
-            let sealer = PackSealer::new(&self.keys, self.writer, &self.environment);
-            open.landing.push_back((open.number, PackBuilder::new(Arc::clone(&sealer))));
-            open.sealing = Some(SealingPack { sealer, next_ordinal: 0, plain_bytes: 0, chunks: 0 });
-        }
-        let pack = open.sealing.as_mut().expect("it was opened just now");
-        let (sealer, ordinal, number) = (Arc::clone(&pack.sealer), pack.next_ordinal, open.number);
-        pack.next_ordinal += 1;
-        pack.plain_bytes += frame.len() as u64;
-        pack.chunks += frame.chunks();
-        self.frames.push(self.workers.submit(move || (area, number, sealer.seal(ordinal, frame, level))));
-        while let Some(sealed) = self.frames.next_ready() {
-            self.land(sealed, saved)?;
+        self.areas[area as usize].is_used = true;
+        self.frames.push(self.workers.submit(move || (area, frame.compress(level))));
+        while let Some((area, frame)) = self.frames.next_ready() {
+            self.land(area, frame, saved)?;
         }
         Ok(())
     }
 
-    /// Puts a sealed frame into its pack; a pack that will receive no more is uploaded.
-    fn land(&mut self, (area, number, frame): (Area, u64, SealedFrame), saved: &mut Saved) -> Result<()> {
-        loop {
-            let open = &mut self.areas[area as usize];
-            match open.landing.front_mut() {
-                Some((front, builder)) if *front == number => {
-                    builder.push(frame);
-                    return Ok(());
-                }
-                _ => {
-                    let (_, builder) = open.landing.pop_front().expect("a frame's pack is open until it landed");
-                    self.upload(area, builder, saved)?;
-                }
-            }
+    /// Puts a frame into the pack of its area; a full one is uploaded. Frames land in the order in which they were sent, so that what a pack holds does not depend on how fast workers are.
+    fn land(&mut self, area: Area, frame: CompressedFrame, saved: &mut Saved) -> Result<()> {
+        let Self { keys, environment, .. } = self;
+        let (writer, pad_bytes_min) = (self.writer, self.pad_bytes_min);
+        let open = &mut self.areas[area as usize].pack;
+        let pack = open.get_or_insert_with(|| PackBuilder::new(keys, writer, pad_bytes_min, environment));
+        pack.push(frame);
+        if pack.is_full(u64::from(keys.parameters().pack_bytes)) {
+            self.close(area, saved)?;
         }
+        Ok(())
     }
 
     /// Whether content goes into the cache, so that the next backup finds bases there: so much of it that there is room for what else is kept.
@@ -131,13 +97,14 @@ impl Packing {
         keeps
     }
 
-    fn upload(&mut self, area: Area, builder: PackBuilder, saved: &mut Saved) -> Result<()> {
+    /// Seals and uploads the pack that is open in an area, if there is one.
+    fn close(&mut self, area: Area, saved: &mut Saved) -> Result<()> {
+        let Some(builder) = self.areas[area as usize].pack.take() else { return Ok(()) };
         let keeps_content = self.keeps_content(builder.len());
         let storage = self.storage.clone();
         let keys = Arc::clone(&self.keys);
-        let pad_bytes_min = self.pad_bytes_min;
         self.uploads.push(Workers::submit_waiting(move || {
-            let pack = builder.finish(pad_bytes_min);
+            let pack = builder.finish();
             let place = PackPlace {
                 id: pack.id(),
                 area,
@@ -165,14 +132,12 @@ impl Packing {
 
     /// Ends all frames and packs under way, waits until they are stored, and returns those that it did not return before.
     pub(super) fn flush(&mut self, saved: &mut Saved) -> Result<Vec<OpenPack>> {
-        while let Some(sealed) = self.frames.next() {
-            self.land(sealed, saved)?;
+        while let Some((area, frame)) = self.frames.next() {
+            self.land(area, frame, saved)?;
         }
         for area in [Area::Packs, Area::Meta] {
-            self.areas[area as usize].sealing = None;
-            while let Some((_, builder)) = self.areas[area as usize].landing.pop_front() {
-                self.upload(area, builder, saved)?;
-            }
+            self.close(area, saved)?;
+            self.areas[area as usize].is_used = false;
         }
         while let Some(result) = self.uploads.next() {
             self.arrived(result?, saved);
