@@ -344,7 +344,7 @@ fn a_database_that_this_process_has_open_is_watched_once_a_connection_was_given_
     execute("UPDATE t SET name = 'first' WHERE id = 500");
     let watched =
         scene.world.open().watch(&[scene.path("a.db")], &WatchOptions::new(), &mut |_| Ok(()), &Silent).unwrap_err();
-    assert!(format!("{:?}", watched).contains("this process has it open"), "{watched:?}");
+    assert!(format!("{watched:?}").contains("this process has it open"), "{watched:?}");
 
     let options = WatchOptions::new().every_ms(50).connection(scene.path("a.db"), Arc::clone(&connection));
     let watching = scene.watch(&["a.db"], options);
