@@ -139,10 +139,15 @@ pub(crate) struct Items {
 impl Items {
     /// Begins at the content of a file; other content has no items.
     pub(crate) fn new(content: &Content) -> Self {
+        Self::of(content.clone())
+    }
+
+    /// As [`Items::new`], of content that nobody needs besides.
+    pub(crate) fn of(content: Content) -> Self {
         let (nodes, items) = match content {
-            Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes: bytes.clone() }]),
-            Content::Items { items } => (Vec::new(), items.clone()),
-            Content::List { root, .. } => (vec![(*root, None)], Vec::new()),
+            Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes }]),
+            Content::Items { items } => (Vec::new(), items),
+            Content::List { root, .. } => (vec![(root, None)], Vec::new()),
             _ => (Vec::new(), Vec::new()),
         };
         Self { nodes, leaf: items.into_iter() }
