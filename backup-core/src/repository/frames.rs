@@ -111,6 +111,12 @@ impl Frames {
         }
     }
 
+    /// Counts the frames that are kept.
+    #[cfg(test)]
+    pub(super) fn count_kept(&self) -> usize {
+        lock(&self.state).kept.len()
+    }
+
     fn fail(&self, key: FrameKey) {
         lock(&self.state).failed.insert(key);
     }

@@ -52,6 +52,12 @@ impl<K: Copy + Eq + Hash> Recent<K> {
         }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     fn drop_oldest(&mut self) {
         let Some(key) = self.order.pop_front() else { return };
         match self.kept.get_mut(&key) {

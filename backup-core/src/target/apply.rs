@@ -269,3 +269,6 @@ impl<'a> Handle<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

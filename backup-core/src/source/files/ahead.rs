@@ -124,3 +124,76 @@ impl Visitor for Ahead {
         let _ = self.add(Step::Note(note));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts what it hears, and fails at a number.
+    struct Counter {
+        heard: u64,
+        fails_at: u64,
+    }
+
+    impl Counter {
+        fn count(&mut self) -> Result<()> {
+            self.heard += 1;
+            if self.heard == self.fails_at { Err(Error::Usage { what: "enough".to_owned() }) } else { Ok(()) }
+        }
+    }
+
+    impl Visitor for Counter {
+        fn root(&mut self, path: &[u8]) -> Result<()> {
+            assert_eq!(path, self.heard.to_string().as_bytes(), "in order");
+            self.count()
+        }
+
+        fn enter(&mut self, _: Entry, _: Owner, _: Box<dyn Handle>) -> Result<()> {
+            self.count()
+        }
+
+        fn leave(&mut self, _: bool) -> Result<()> {
+            self.count()
+        }
+
+        fn file(&mut self, _: Entry, _: Owner, _: u64, _: Box<dyn Handle>) -> Result<()> {
+            self.count()
+        }
+
+        fn other(&mut self, _: Entry, _: Owner, _: Box<dyn Handle>) -> Result<()> {
+            self.count()
+        }
+
+        fn warning(&mut self, _: Warning) {}
+
+        fn note(&mut self, _: Warning) {}
+    }
+
+    fn walk(steps: u64, fails_at: u64) -> (u64, u64, Result<()>) {
+        let (mut counter, mut walked) = (Counter { heard: 0, fails_at }, 0);
+        let outcome = run(&mut counter, |visitor| {
+            (0..steps).try_for_each(|number| {
+                walked = number + 1;
+                visitor.root(number.to_string().as_bytes())
+            })?;
+            Err(Error::Input { what: "the end".to_owned() })
+        });
+        (counter.heard, walked, outcome)
+    }
+
+    #[test]
+    fn everything_is_heard_in_order_before_the_error_that_ends_a_walk() {
+        for steps in [0, 1, 1000, 100_000] {
+            let (heard, _, outcome) = walk(steps, u64::MAX);
+            assert!(heard == steps && matches!(outcome, Err(Error::Input { .. })), "{heard} of {steps}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_visitor_that_fails_ends_the_walk_soon() {
+        let (heard, walked, outcome) = walk(1_000_000, 300);
+        assert!(matches!(outcome, Err(Error::Usage { .. })), "{outcome:?}");
+        let ahead_max = ((BATCHES_MAX + 3) * BATCH_STEPS) as u64;
+        assert!(heard == 300 && walked <= heard + ahead_max, "{walked} steps were walked");
+    }
+}
