@@ -88,7 +88,7 @@ struct Checked {
     frames: Option<Vec<u32>>,
 }
 
-/// Packs on their way: those to come are read by threads that wait for storage, while the workers share the hash and the frames of those that are there.
+/// Packs on their way: those to come are read, by threads that wait for storage where it is far, while the workers share the hash and the frames of those that are there.
 struct UnderWay<'p, 's, 'env> {
     loader: &'env Loader<'env>,
     scope: &'p Scope<'s, 'env>,
@@ -122,13 +122,13 @@ impl<'p, 's, 'env> UnderWay<'p, 's, 'env> {
     fn next(&mut self) -> Result<Option<(u32, Checked)>> {
         loop {
             self.loader.repository.options.cancel.check()?;
-            self.read_ahead();
+            self.read_ahead()?;
             let is_read = |(_, pending): &(u32, Pending<_>)| pending.is_done();
-            let is_waited_for = self.checking.is_empty() || self.reading.front().is_some_and(is_read);
-            match self.reading.pop_front_if(|_| is_waited_for) {
-                Some((number, pending)) => self.check(number, pending.wait())?,
-                None => break,
+            if !self.checking.is_empty() && !self.reading.front().is_some_and(is_read) {
+                break;
             }
+            let Some((number, pending)) = self.reading.pop_front() else { break };
+            self.check(number, pending.wait())?;
         }
         let Some(checking) = self.checking.pop_front() else { return Ok(None) };
         let number = checking.number;
@@ -136,18 +136,25 @@ impl<'p, 's, 'env> UnderWay<'p, 's, 'env> {
         Ok(Some((number, checking.settle(self.loader.index.pack(number)))))
     }
 
-    /// Begins to read packs, as many as memory may hold, and one at least.
-    fn read_ahead(&mut self) {
+    /// Begins to read packs, as many as memory may hold, and one at least. From a directory this thread reads them, whose memory is then used again: pages that are new to a process cost as much as
+    /// a third of the reading.
+    fn read_ahead(&mut self) -> Result<()> {
         while let Some(&number) = self.rest.as_slice().first() {
             let place = &self.loader.index.pack(number).place;
             if self.bytes > 0 && self.bytes + place.length > self.bytes_max {
-                return;
+                break;
             }
             self.rest.next();
             self.bytes += place.length;
             let (storage, name) = (self.loader.repository.storage.clone(), place.name());
-            self.reading.push_back((number, Workers::submit_waiting(move || storage.read(&name, PACK_BYTES_MAX))));
+            if storage.is_near() {
+                self.check(number, storage.read(&name, PACK_BYTES_MAX))?;
+            } else {
+                let read = move || storage.read(&name, PACK_BYTES_MAX);
+                self.reading.push_back((number, Workers::submit_waiting(read)));
+            }
         }
+        Ok(())
     }
 
     /// Hands a pack to the workers.
