@@ -46,15 +46,23 @@ pub(crate) fn with_scratch<T>(level: i32, input: &[u8], use_it: impl FnOnce(&[u8
 
 /// Decompresses one frame that must give exactly `length` bytes.
 pub(crate) fn decompress(input: &[u8], length: usize) -> Result<Vec<u8>, Undecodable> {
+    let mut output = Vec::new();
+    decompress_into(input, length, &mut output)?;
+    Ok(output)
+}
+
+/// As [`decompress`], into a buffer whose room is used again; what it held is gone, whatever comes of it.
+pub(crate) fn decompress_into(input: &[u8], length: usize, output: &mut Vec<u8>) -> Result<(), Undecodable> {
+    output.clear();
     require_plain_frame(input, length)?;
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = Some(Decompressor::new().map_err(|_| Undecodable)?);
         }
         let decompressor = slot.as_mut().ok_or(Undecodable)?;
-        let mut output = Vec::with_capacity(length);
-        match decompressor.decompress_to_buffer(input, &mut output) {
-            Ok(written) if written == length => Ok(output),
+        output.reserve_exact(length);
+        match decompressor.decompress_to_buffer(input, output) {
+            Ok(written) if written == length => Ok(()),
             _ => Err(Undecodable),
         }
     })

@@ -1,6 +1,7 @@
 //! Black-box tests of the binary: options, output and exit codes, as the contract of the command line has them. What verbs do is tested through the library.
 #![allow(clippy::unwrap_used)]
 
+mod costs;
 mod databases;
 mod defaults;
 mod documents;

@@ -1,6 +1,6 @@
 //! Sealed blobs: section 2 of `docs/format.md`.
 
-use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::aead::{AeadInOut, inout::InOutBuf};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
 use super::{Forged, Secret};
@@ -48,15 +48,34 @@ impl Sealer {
 
     /// Opens a blob where it lies and returns its plaintext.
     pub(crate) fn open<'a>(&self, prefix: &[u8], ordinal: u64, blob: &'a mut [u8]) -> Result<&'a [u8], Forged> {
-        let length = blob.len().checked_sub(NONCE_TAIL_BYTES + TAG_BYTES).ok_or(Forged)?;
-        let (tail, rest) = blob.split_at_mut(NONCE_TAIL_BYTES);
-        let (text, tag) = rest.split_at_mut(length);
-        let tag: &[u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| Forged)?;
+        let (nonce, length, tag) = parts(ordinal, blob)?;
         let ad = associated_data(prefix, ordinal);
-        self.cipher.decrypt_inout_detached(&nonce(ordinal, tail), &ad, text.into(), tag.into()).map_err(|_| Forged)?;
-        let length = text.len();
-        Ok(&blob[NONCE_TAIL_BYTES..NONCE_TAIL_BYTES + length])
+        let text = &mut blob[NONCE_TAIL_BYTES..NONCE_TAIL_BYTES + length];
+        self.cipher.decrypt_inout_detached(&nonce, &ad, (&mut *text).into(), &tag.into()).map_err(|_| Forged)?;
+        Ok(text)
     }
+
+    /// Opens a blob into a buffer whose room is used again, and leaves the blob as it is. What the buffer held is gone, whatever comes of it.
+    pub(crate) fn open_into(&self, prefix: &[u8], ordinal: u64, blob: &[u8], out: &mut Vec<u8>) -> Result<(), Forged> {
+        let (nonce, length, tag) = parts(ordinal, blob)?;
+        out.resize(length, 0);
+        let text = &blob[NONCE_TAIL_BYTES..NONCE_TAIL_BYTES + length];
+        let buffer = InOutBuf::new(text, out).expect("both are as long as the text");
+        let ad = associated_data(prefix, ordinal);
+        let opened = self.cipher.decrypt_inout_detached(&nonce, &ad, buffer, &tag.into());
+        opened.map_err(|_| {
+            out.clear();
+            Forged
+        })
+    }
+}
+
+/// The nonce of a blob, the length of its text, and its tag.
+fn parts(ordinal: u64, blob: &[u8]) -> Result<(XNonce, usize, [u8; TAG_BYTES]), Forged> {
+    let length = blob.len().checked_sub(NONCE_TAIL_BYTES + TAG_BYTES).ok_or(Forged)?;
+    let (tail, rest) = blob.split_at(NONCE_TAIL_BYTES);
+    let tag = rest[length..].try_into().map_err(|_| Forged)?;
+    Ok((nonce(ordinal, tail), length, tag))
 }
 
 fn associated_data(prefix: &[u8], ordinal: u64) -> Vec<u8> {
@@ -87,6 +106,9 @@ mod tests {
             assert_eq!(sealer.open(b"prefix", 3, &mut altered), Err(Forged), "byte {place}");
         }
         assert_eq!(sealer.open(b"prefix", 3, &mut blob[..31].to_vec()), Err(Forged));
+        let mut buffer = b"what was there before".to_vec();
+        assert_eq!((sealer.open_into(b"prefix", 3, &blob, &mut buffer), &buffer[..]), (Ok(()), &b"plaintext"[..]));
+        assert_eq!((sealer.open_into(b"prefix", 4, &blob, &mut buffer), &buffer[..]), (Err(Forged), &b""[..]));
     }
 
     #[test]

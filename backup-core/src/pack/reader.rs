@@ -1,5 +1,7 @@
 //! Opens tables and frames of stored packs. Everything from storage is hostile until the seal opened and the table was checked.
 
+use std::cell::RefCell;
+
 use crate::compress;
 use crate::crypto::Sealer;
 use crate::error::{Error, Result};
@@ -18,6 +20,12 @@ use crate::storage::Storage;
 const BEFORE_TABLE_BYTES: u64 = 256 << 10;
 /// Frames that begin or end so near to one that is read come with it, where they can be kept.
 const NEIGHBOUR_BYTES_MAX: u64 = 512 << 10;
+/// So much room each thread keeps for what it opened and must decompress.
+const OPENED_BYTES_MAX: usize = 2 << 20;
+
+thread_local! {
+    static OPENED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Where a pack is, as a ledger entry tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,21 +202,29 @@ impl OpenPack {
     }
 
     /// Opens a frame from its blob and returns its payloads.
-    pub(crate) fn open_frame(&self, number: u32, mut blob: Vec<u8>) -> Result<Vec<u8>> {
+    pub(crate) fn open_frame(&self, number: u32, blob: &[u8]) -> Result<Vec<u8>> {
+        let mut payloads = Vec::new();
+        self.open_frame_into(number, blob, &mut payloads)?;
+        Ok(payloads)
+    }
+
+    /// Opens a frame from its blob; its payloads come into a buffer whose room is used again. Nothing is copied on the way.
+    pub(crate) fn open_frame_into(&self, number: u32, blob: &[u8], payloads: &mut Vec<u8>) -> Result<()> {
         let damaged = |what| Error::damaged(format!("{} frame {number}", self.place.name()), what);
         let frame = self.table.frames().get(number as usize).ok_or_else(|| damaged("there is no such frame"))?;
-        let opened = self
-            .sealer
-            .open(&self.clear, u64::from(number), &mut blob)
-            .map_err(|_| damaged("the frame does not open"))?;
-        if frame.encoding == ENCODING_ZSTD {
-            return compress::decompress(opened, frame.payload as usize)
-                .map_err(|_| damaged("the frame does not decompress"));
+        let open = |out: &mut Vec<u8>| {
+            let opened = self.sealer.open_into(&self.clear, u64::from(number), blob, out);
+            opened.map_err(|_| damaged("the frame does not open"))
+        };
+        if frame.encoding != ENCODING_ZSTD {
+            return open(payloads);
         }
-        let length = opened.len();
-        blob.drain(..crate::crypto::NONCE_TAIL_BYTES);
-        blob.truncate(length);
-        Ok(blob)
+        OPENED.with_borrow_mut(|opened| {
+            open(opened)?;
+            let decompressed = compress::decompress_into(opened, frame.payload as usize, payloads);
+            opened.shrink_to(OPENED_BYTES_MAX);
+            decompressed.map_err(|_| damaged("the frame does not decompress"))
+        })
     }
 
     /// Reads and opens a frame: one request.
@@ -216,17 +232,17 @@ impl OpenPack {
         let frame = self.frame(number)?;
         let name = self.place.name();
         if self.place.area == Area::Packs {
-            return self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?);
+            return self.open_frame(number, &storage.read_range(&name, frame.offset, u64::from(frame.stored))?);
         }
         let blob = match storage.cached_piece(&name, Some((frame.offset, u64::from(frame.stored))), frame.stored.into())
         {
             Some(blob) => blob,
             None => self.read_with_neighbours(number, storage)?,
         };
-        match self.open_frame(number, blob) {
+        match self.open_frame(number, &blob) {
             Err(error) if error.is_damage() => {
                 storage.forget_cached(&name, Some((frame.offset, u64::from(frame.stored))));
-                self.open_frame(number, storage.read_range(&name, frame.offset, u64::from(frame.stored))?)
+                self.open_frame(number, &storage.read_range(&name, frame.offset, u64::from(frame.stored))?)
             }
             result => result,
         }
@@ -282,7 +298,7 @@ impl OpenPack {
         let bytes = storage.read_range(&self.place.name(), first.offset, length)?;
         let open = |(number, frame): (&u32, &&Frame)| {
             let start = (frame.offset - first.offset) as usize;
-            self.open_frame(*number, bytes[start..start + frame.stored as usize].to_vec())
+            self.open_frame(*number, &bytes[start..start + frame.stored as usize])
         };
         Ok(numbers.iter().zip(&frames).map(open).collect())
     }
@@ -296,7 +312,7 @@ impl OpenPack {
         let open = |number: &u32| {
             let frame = self.frame(*number).ok()?;
             let range = (frame.offset, u64::from(frame.stored));
-            self.open_frame(*number, storage.cached_piece(&name, Some(range), range.1)?).ok().map(Ok)
+            self.open_frame(*number, &storage.cached_piece(&name, Some(range), range.1)?).ok().map(Ok)
         };
         numbers.iter().map(open).collect()
     }

@@ -233,7 +233,7 @@ impl AtHand {
                 true => self.storage.read_range(&name, frame.offset, stored).ok()?,
                 false => self.storage.cached_piece(&name, Some((frame.offset, stored)), stored)?,
             };
-            pack.open_frame(number, blob).ok()
+            pack.open_frame(number, &blob).ok()
         })
     }
 }

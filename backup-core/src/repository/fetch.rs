@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::frames::{FrameKey, Wanted};
+use super::frames::{FrameKey, Use, Wanted};
 use super::load::{Loader, Payloads};
 use crate::compress;
 use crate::error::{Error, Result};
@@ -42,11 +42,21 @@ pub(super) struct Link {
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) chains: Vec<Vec<Link>>,
-    /// Bytes of each frame, and how many of them are needed.
-    frames: HashMap<FrameKey, (u64, u64)>,
+    frames: HashMap<FrameKey, Needed>,
     bytes: u64,
     /// How many chains go through a location.
     needed_by: HashMap<Location, u32>,
+}
+
+/// What a group needs of a frame.
+#[derive(Default)]
+struct Needed {
+    /// Bytes of the frame.
+    bytes: u64,
+    /// How many of them are needed, some perhaps for several chunks.
+    used: u64,
+    /// Whether chains of patches go through it, which other groups may share.
+    has_chains: bool,
 }
 
 impl Loader<'_> {
@@ -89,6 +99,12 @@ impl Loader<'_> {
     }
 }
 
+impl Needed {
+    fn is_most(&self) -> bool {
+        self.used * 4 >= self.bytes * 3
+    }
+}
+
 impl Group {
     /// Whether it must be dealt with before another chain finds room.
     pub(super) fn is_full_with(&self, links: &[Link], loader: &Loader<'_>, bytes_max: u64) -> bool {
@@ -99,24 +115,31 @@ impl Group {
 
     pub(super) fn add(&mut self, links: Vec<Link>, loader: &Loader<'_>) {
         for link in &links {
-            let (bytes, used) = self.frames.entry(link.frame).or_default();
-            if *used == 0 {
-                *bytes = loader.frame_bytes(link.frame);
-                self.bytes += *bytes;
+            let needed = self.frames.entry(link.frame).or_default();
+            if needed.bytes == 0 {
+                needed.bytes = loader.frame_bytes(link.frame);
+                self.bytes += needed.bytes;
             }
-            *used += (link.end - link.start) as u64;
+            needed.used += (link.end - link.start) as u64;
+            needed.has_chains |= links.len() > 1;
             *self.needed_by.entry(link.location).or_default() += 1;
         }
         self.chains.push(links);
     }
 
-    /// Whether a good part of a frame is needed, so that nobody will ask for the rest, and it may stay open for what is.
+    /// Whether a good part of a frame is needed, so that it may stay open for what is.
     fn uses(&self, frame: &FrameKey) -> bool {
-        self.frames.get(frame).is_some_and(|(bytes, used)| used * 4 >= bytes * 3)
+        self.frames.get(frame).is_some_and(Needed::is_most)
     }
 
+    /// The frames. What is stored whole is asked for once by a verb that reads everything, so that a frame of such chunks is kept until the groups behind asked for the rest of it.
     pub(super) fn wanted(&self) -> Wanted {
-        self.frames.keys().map(|key| (*key, !self.uses(key))).collect()
+        let wanted = |needed: &Needed| match needed {
+            Needed { has_chains: false, used, .. } => Use::Once(*used),
+            needed if needed.is_most() => Use::Once(needed.bytes),
+            _ => Use::Again,
+        };
+        self.frames.iter().map(|(key, needed)| (*key, wanted(needed))).collect()
     }
 }
 

@@ -21,8 +21,17 @@ const FETCH_BYTES_MAX: u64 = 8 << 20;
 /// Numbers of a pack in the index and of a frame in it.
 pub(crate) type FrameKey = (u32, u32);
 
-/// Frames that are wanted, and whether they are likely to be wanted again.
-pub(crate) type Wanted = BTreeMap<FrameKey, bool>;
+/// Frames that are wanted, and what for.
+pub(crate) type Wanted = BTreeMap<FrameKey, Use>;
+
+/// What is known of a frame that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is likely to be wanted again.
+    Again,
+    /// So many of its bytes are wanted now and not again: once that holds for all of them, the frame need not be kept.
+    Once(u64),
+}
 
 /// The frames of a loader.
 pub(super) struct Frames {
@@ -42,6 +51,14 @@ impl Default for Frames {
     fn default() -> Self {
         let state = State { kept: Recent::new(KEPT_BYTES), under_way: HashSet::new(), failed: HashSet::new() };
         Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+impl State {
+    fn spend(&mut self, key: &FrameKey, wanted: Use) {
+        if let Use::Once(bytes) = wanted {
+            self.kept.spend(key, bytes);
+        }
     }
 }
 
@@ -67,8 +84,12 @@ impl Frames {
     fn claim(&self, wanted: &Wanted) -> (HashMap<FrameKey, Payloads>, Claim<'_>, Vec<FrameKey>) {
         let (mut found, mut own, mut others) = (HashMap::new(), Vec::new(), Vec::new());
         let mut state = lock(&self.state);
-        for key in wanted.keys().filter(|key| !state.failed.contains(key)).copied().collect::<Vec<_>>() {
+        for (&key, &wanted) in wanted {
+            if state.failed.contains(&key) {
+                continue;
+            }
             if let Some(payloads) = state.kept.get(&key) {
+                state.spend(&key, wanted);
                 found.insert(key, payloads);
             } else if state.under_way.insert(key) {
                 own.push(key);
@@ -79,8 +100,21 @@ impl Frames {
         (found, Claim { frames: self, keys: own }, others)
     }
 
-    fn put(&self, key: FrameKey, payloads: &Payloads) {
-        lock(&self.state).kept.put(key, Arc::clone(payloads));
+    /// Keeps a frame that was opened, unless all of it is used at once.
+    fn put(&self, key: FrameKey, wanted: Option<&Use>, payloads: &Payloads) {
+        let mut state = lock(&self.state);
+        if let Some(&wanted) = wanted
+            && wanted != Use::Once(payloads.len() as u64)
+        {
+            state.kept.put(key, Arc::clone(payloads));
+            state.spend(&key, wanted);
+        }
+    }
+
+    /// Counts the frames that are kept.
+    #[cfg(test)]
+    pub(super) fn count_kept(&self) -> usize {
+        lock(&self.state).kept.len()
     }
 
     fn fail(&self, key: FrameKey) {
@@ -143,9 +177,7 @@ impl Loader<'_> {
         let pack = self.index.pack(key.0);
         let payloads = self.remembered.as_ref().and_then(|remembered| remembered.get((pack.place.id, key.1)));
         let Some(payloads) = payloads else { return false };
-        if wanted.get(&key) == Some(&true) {
-            self.frames.put(key, &payloads);
-        }
+        self.frames.put(key, wanted.get(&key), &payloads);
         opened.insert(key, payloads);
         true
     }
@@ -165,9 +197,7 @@ impl Loader<'_> {
                 if let Some(remembered) = self.remembered.as_ref().filter(|_| is_node) {
                     remembered.put((pack.place.id, key.1), &payloads);
                 }
-                if wanted.get(&key) == Some(&true) {
-                    self.frames.put(key, &payloads);
-                }
+                self.frames.put(key, wanted.get(&key), &payloads);
                 opened.insert(key, payloads);
             }
             Err(error) if error.is_damage() => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Repository;
 use super::base::Remembered;
-use super::frames::{FrameKey, Frames};
+use super::frames::{FrameKey, Frames, Use};
 use super::recent::Recent;
 use crate::compress;
 use crate::error::{Error, Result};
@@ -209,7 +209,7 @@ impl<'a> Loader<'a> {
 
     /// The payloads of a frame, as they were read before or from storage.
     fn frame(&self, key: FrameKey) -> Result<Payloads> {
-        let mut opened = self.open_frames(&[(key, true)].into())?;
+        let mut opened = self.open_frames(&[(key, Use::Again)].into())?;
         let lost = || Error::damaged(self.index.pack(key.0).place.name(), "a frame does not open");
         opened.remove(&key).ok_or_else(lost)
     }

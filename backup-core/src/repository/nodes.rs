@@ -44,23 +44,20 @@ pub(crate) struct TreeEntries {
     nodes: Vec<(ChunkId, Option<u8>)>,
     leaf: std::vec::IntoIter<Entry>,
     owners: Arc<Owners>,
-    last_name: Option<Vec<u8>>,
+    /// The last name of the leaf before.
+    last_name: Vec<u8>,
 }
 
 impl TreeEntries {
     /// Begins at the root of a tree.
     pub(crate) fn new(root: ChunkId) -> Self {
-        Self { nodes: vec![(root, None)], leaf: Vec::new().into_iter(), owners: Arc::default(), last_name: None }
+        Self { nodes: vec![(root, None)], leaf: Vec::new().into_iter(), owners: Arc::default(), last_name: Vec::new() }
     }
 
     /// The next entry; `None` at the end. After an error of damage, the entries behind the damaged node can still be had.
     pub(crate) fn next(&mut self, loader: &Loader<'_>) -> Result<Option<OwnedEntry>> {
         loop {
             if let Some(entry) = self.leaf.next() {
-                if self.last_name.as_ref().is_some_and(|last| *last >= entry.name) {
-                    return Err(Error::damaged("a tree", "entries are out of order"));
-                }
-                self.last_name = Some(entry.name.clone());
                 return Ok(Some((entry, Arc::clone(&self.owners))));
             }
             let Some((id, height)) = self.nodes.pop() else { return Ok(None) };
@@ -81,6 +78,13 @@ impl TreeEntries {
         check_height(&id, height, 0)?;
         if height.is_some() && leaf.rows.is_empty() {
             return Err(Error::damaged(format!("node {id}"), "it is empty and not a root"));
+        }
+        // Within a leaf they are in order, or it does not decode; no name is empty.
+        if let (Some(first), Some(last)) = (leaf.rows.first(), leaf.rows.last()) {
+            if first.name <= self.last_name {
+                return Err(Error::damaged("a tree", "entries are out of order"));
+            }
+            self.last_name.clone_from(&last.name);
         }
         self.owners = Arc::new(Owners { users: leaf.owners, groups: leaf.groups });
         self.leaf = leaf.rows.into_iter();
@@ -139,10 +143,15 @@ pub(crate) struct Items {
 impl Items {
     /// Begins at the content of a file; other content has no items.
     pub(crate) fn new(content: &Content) -> Self {
+        Self::of(content.clone())
+    }
+
+    /// As [`Items::new`], of content that nobody needs besides.
+    pub(crate) fn of(content: Content) -> Self {
         let (nodes, items) = match content {
-            Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes: bytes.clone() }]),
-            Content::Items { items } => (Vec::new(), items.clone()),
-            Content::List { root, .. } => (vec![(*root, None)], Vec::new()),
+            Content::Inline { bytes } if !bytes.is_empty() => (Vec::new(), vec![Item::Inline { bytes }]),
+            Content::Items { items } => (Vec::new(), items),
+            Content::List { root, .. } => (vec![(root, None)], Vec::new()),
             _ => (Vec::new(), Vec::new()),
         };
         Self { nodes, leaf: items.into_iter() }

@@ -15,6 +15,8 @@ pub(crate) struct Recent<K> {
 struct Kept {
     bytes: Arc<Vec<u8>>,
     is_used: bool,
+    /// How many of the bytes nobody has spent.
+    unspent: u64,
 }
 
 impl<K: Copy + Eq + Hash> Recent<K> {
@@ -30,13 +32,30 @@ impl<K: Copy + Eq + Hash> Recent<K> {
 
     pub(crate) fn put(&mut self, key: K, bytes: Arc<Vec<u8>>) {
         self.bytes += bytes.len();
-        match self.kept.insert(key, Kept { bytes, is_used: false }) {
+        let unspent = bytes.len() as u64;
+        match self.kept.insert(key, Kept { bytes, is_used: false, unspent }) {
             Some(replaced) => self.bytes -= replaced.bytes.len(),
             None => self.order.push_back(key),
         }
         while self.bytes > self.bytes_max && self.order.len() > 1 {
             self.drop_oldest();
         }
+    }
+
+    /// Notes that so many bytes of one are not wanted again. When that holds for all of them, it goes at once.
+    pub(crate) fn spend(&mut self, key: &K, bytes: u64) {
+        let Some(kept) = self.kept.get_mut(key) else { return };
+        kept.unspent = kept.unspent.saturating_sub(bytes);
+        if kept.unspent == 0 {
+            self.bytes -= self.kept.remove(key).map_or(0, |kept| kept.bytes.len());
+            self.order.retain(|other| other != key);
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
     }
 
     fn drop_oldest(&mut self) {
@@ -66,5 +85,18 @@ mod tests {
         assert!(recent.get(&1).is_none() && recent.get(&49).is_some());
         recent.put(49, Arc::new(vec![0; 20]));
         assert!(recent.bytes <= 100);
+    }
+
+    #[test]
+    fn what_is_spent_goes_at_once_and_only_then() {
+        let mut recent = Recent::new(100);
+        recent.put(1, Arc::new(vec![0; 10]));
+        recent.put(2, Arc::new(vec![0; 10]));
+        recent.spend(&1, 9);
+        assert!(recent.get(&1).is_some());
+        recent.spend(&1, 1);
+        recent.spend(&3, 1);
+        assert!(recent.get(&1).is_none() && recent.get(&2).is_some());
+        assert_eq!((recent.bytes, recent.order.len()), (10, 1));
     }
 }

@@ -6,16 +6,18 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::directory::{Directory, Found, check};
-use crate::format::constants::{ENTRY_DIRECTORY, ENTRY_SYMLINK};
+use super::directory::{Directory, Found, Newborn, check};
+use crate::format::constants::{ENTRY_DIRECTORY, ENTRY_FILE, ENTRY_SYMLINK};
 use crate::format::tree::{Attribute, Entry};
 use crate::words::printable;
 
 const SET_USER_ID: u32 = 0o4000;
 const SET_GROUP_ID: u32 = 0o2000;
+const SET_IDS: u32 = SET_USER_ID | SET_GROUP_ID;
 
 /// What of an entry's metadata is applied; mode, attributes and times always are.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,28 @@ impl Directory {
     /// Gives the directory itself the metadata of an entry.
     pub(crate) fn apply_to_self(&self, entry: &Entry, applying: &Applying) -> Vec<String> {
         apply(&Handle::Open(self.fd()), entry, applying)
+    }
+
+    /// Gives a file that was just made in this directory the metadata of an entry. All files that this process makes here begin alike, so only the first is looked at, and an owner is set only
+    /// where it differs.
+    pub(crate) fn apply_to_new(&self, file: &File, entry: &Entry, applying: &Applying) -> Vec<String> {
+        let handle = Handle::Open(file.as_fd());
+        let newborn = match self.newborn().get() {
+            Some(newborn) => Some(*newborn),
+            None => handle.newborn().ok().map(|newborn| *self.newborn().get_or_init(|| newborn)),
+        };
+        let is_plain = entry.kind == ENTRY_FILE && entry.attributes.is_empty() && entry.mode & SET_IDS == 0;
+        let Some(newborn) = newborn.filter(|newborn| is_plain && !newborn.has_attributes) else {
+            return apply(&handle, entry, applying);
+        };
+        let mut messages = Vec::new();
+        if applying.ownership && (newborn.uid, newborn.gid) != (entry.uid, entry.gid) {
+            messages.extend(apply_owner(&handle, entry));
+        }
+        let mode = Mode::from_raw_mode(entry.mode & 0o7777);
+        messages.extend(handle.set_mode(mode).err().map(|error| clause("set its mode", error)));
+        messages.extend(apply_times(&handle, entry));
+        messages
     }
 }
 
@@ -73,10 +97,12 @@ fn apply(handle: &Handle<'_>, entry: &Entry, applying: &Applying) -> Vec<String>
     if let Some(present) = &present {
         set_attributes(handle, &others, present, &mut messages);
     }
-    if let Err(error) = handle.set_times(entry) {
-        messages.push(clause("set its times", error));
-    }
+    messages.extend(apply_times(handle, entry));
     messages
+}
+
+fn apply_times(handle: &Handle<'_>, entry: &Entry) -> Option<String> {
+    handle.set_times(entry).err().map(|error| clause("set its times", error))
 }
 
 fn apply_owner(handle: &Handle<'_>, entry: &Entry) -> Option<String> {
@@ -92,7 +118,7 @@ fn apply_owner(handle: &Handle<'_>, entry: &Entry) -> Option<String> {
 fn apply_mode(handle: &Handle<'_>, entry: &Entry, before: Found) -> Option<String> {
     let mut mode = entry.mode & 0o7777;
     let mut message = None;
-    if entry.kind != ENTRY_DIRECTORY && mode & (SET_USER_ID | SET_GROUP_ID) != 0 {
+    if entry.kind != ENTRY_DIRECTORY && mode & SET_IDS != 0 {
         // The bits lend the rights of the archived owner. Those of another were never lent.
         let now = handle.look().unwrap_or(before);
         let foreign_user = if now.uid == entry.uid { 0 } else { SET_USER_ID };
@@ -119,7 +145,6 @@ fn names_of_attributes(handle: &Handle<'_>, entry: &Entry, messages: &mut Vec<St
 
 /// Removes what the entry has not: attributes of users, and access lists that came from the directory.
 fn remove_attributes(handle: &Handle<'_>, entry: &Entry, present: &[Vec<u8>], messages: &mut Vec<String>) {
-    let is_ours = |name: &[u8]| name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
     for name in present.iter().filter(|name| is_ours(name)) {
         if entry.attributes.iter().all(|attribute| attribute.name != *name)
             && let Err(error) = handle.remove_attribute(name)
@@ -127,6 +152,11 @@ fn remove_attributes(handle: &Handle<'_>, entry: &Entry, present: &[Vec<u8>], me
             messages.push(clause(&format!("remove its attribute {}", printable(name)), error));
         }
     }
+}
+
+/// Whether an attribute is one that a restore removes where the entry does not have it.
+fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_")
 }
 
 fn set_attributes(handle: &Handle<'_>, attributes: &[&Attribute], present: &[Vec<u8>], messages: &mut Vec<String>) {
@@ -169,6 +199,16 @@ impl<'a> Handle<'a> {
         Ok(Found::new(&rustix::fs::fstat(fd)?))
     }
 
+    /// What a file that was just made began with.
+    fn newborn(&self) -> Result<Newborn, Errno> {
+        let found = self.look()?;
+        let has_attributes = match self.attributes() {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => false,
+            names => names?.iter().any(|name| is_ours(name)),
+        };
+        Ok(Newborn { uid: found.uid, gid: found.gid, has_attributes })
+    }
+
     fn set_owner(&self, user: Option<Uid>, group: Option<Gid>) -> Result<(), Errno> {
         match self {
             Handle::Open(fd) => rustix::fs::fchown(fd, user, group),
@@ -196,12 +236,11 @@ impl<'a> Handle<'a> {
 
     fn attributes(&self) -> Result<Vec<Vec<u8>>, Errno> {
         // The system keeps lists below this.
-        let mut list = vec![0; 64 << 10];
-        let length = match self {
-            Handle::Open(fd) => rustix::fs::flistxattr(fd, &mut list[..])?,
-            Handle::Place(_, path) => rustix::fs::listxattr(path, &mut list[..])?,
+        let mut list = Vec::with_capacity(64 << 10);
+        match self {
+            Handle::Open(fd) => rustix::fs::flistxattr(fd, spare_capacity(&mut list))?,
+            Handle::Place(_, path) => rustix::fs::listxattr(path, spare_capacity(&mut list))?,
         };
-        list.truncate(length);
         Ok(list.split(|&b| b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
@@ -230,3 +269,6 @@ impl<'a> Handle<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

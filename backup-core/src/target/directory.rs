@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -25,12 +25,27 @@ const ATTEMPTS_MAX: u32 = 4;
 const OPEN_DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// A directory in a target. Clones share the descriptor.
+/// A directory in a target. Clones are one directory.
 #[derive(Clone)]
-pub(crate) struct Directory {
-    fd: Arc<OwnedFd>,
+pub(crate) struct Directory(Arc<Open>);
+
+struct Open {
+    fd: OwnedFd,
     /// For messages only: nothing is looked up by it.
     path: PathBuf,
+    /// Whether this process made it, so that there is nothing in it but what this process puts there.
+    is_made: bool,
+    /// What the first file that was made in it began with.
+    newborn: OnceLock<Newborn>,
+}
+
+/// What the system gives to every file that this process makes in one directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newborn {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Whether there are attributes that an entry without any does not have, such as an access list that the directory passes on.
+    pub(super) has_attributes: bool,
 }
 
 /// What stands under a name.
@@ -59,33 +74,48 @@ pub(crate) struct Found {
 impl Directory {
     /// Wraps a descriptor of a directory.
     pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Self {
-        Self { fd: Arc::new(fd), path }
+        Self::open(fd, path, false)
+    }
+
+    fn open(fd: OwnedFd, path: PathBuf, is_made: bool) -> Self {
+        Self(Arc::new(Open { fd, path, is_made, newborn: OnceLock::new() }))
     }
 
     /// The descriptor.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.fd.as_fd()
     }
 
     /// Where it was when it was opened.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
+    }
+
+    /// Whether this process made it when it opened it: then nothing was in it.
+    pub(crate) fn is_made(&self) -> bool {
+        self.0.is_made
+    }
+
+    /// What files that are made in it begin with, once that is known.
+    pub(super) fn newborn(&self) -> &OnceLock<Newborn> {
+        &self.0.newborn
     }
 
     /// The path of an entry, for messages.
     pub(super) fn path_of(&self, name: &[u8]) -> PathBuf {
-        self.path.join(OsStr::from_bytes(name))
+        self.path().join(OsStr::from_bytes(name))
     }
 
     /// Opens a directory, and makes it (for its owner alone) where there is none. With `replace` it takes the place of whatever else stands there.
     pub(crate) fn enter(&self, name: &[u8], replace: bool) -> Result<Directory> {
         check(name)?;
         for _ in 0..ATTEMPTS_MAX {
-            match rustix::fs::mkdirat(self.fd(), name, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            let is_made = match rustix::fs::mkdirat(self.fd(), name, Mode::RWXU) {
+                Ok(()) => true,
+                Err(Errno::EXIST) => false,
                 Err(error) => return Err(self.failed("create", name, error)),
-            }
-            match self.open_directory(name) {
+            };
+            match self.open_made(name, is_made) {
                 Ok(Some(directory)) => return Ok(directory),
                 Ok(None) if replace => self.unlink(name)?,
                 Ok(None) => return Err(self.failed("create", name, Errno::NOTDIR)),
@@ -97,9 +127,13 @@ impl Directory {
 
     /// Opens a directory; `None` where there is none, or something else.
     pub(crate) fn open_directory(&self, name: &[u8]) -> Result<Option<Directory>> {
+        self.open_made(name, false)
+    }
+
+    fn open_made(&self, name: &[u8], is_made: bool) -> Result<Option<Directory>> {
         check(name)?;
         match rustix::fs::openat(self.fd(), name, OPEN_DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self::new(fd, self.path_of(name)))),
+            Ok(fd) => Ok(Some(Self::open(fd, self.path_of(name), is_made))),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(self.failed("open", name, error)),
         }
@@ -117,7 +151,7 @@ impl Directory {
 
     /// Lists the names in it, sorted bytewise.
     pub(crate) fn names(&self) -> Result<Vec<Vec<u8>>> {
-        let failed = |error: Errno| Error::file("list", &self.path)(error.into());
+        let failed = |error: Errno| Error::file("list", self.path())(error.into());
         let mut names = Vec::new();
         for found in Dir::read_from(self.fd()).map_err(failed)? {
             let found = found.map_err(failed)?;

@@ -76,6 +76,14 @@ fn a_target_is_made_and_must_be_a_directory() {
 }
 
 #[test]
+fn only_a_directory_that_was_not_there_counts_as_made() {
+    let place = Place::new();
+    assert!(place.root.enter(b"d", false).unwrap().is_made());
+    assert!(!place.root.enter(b"d", false).unwrap().is_made());
+    assert!(!place.root.is_made());
+}
+
+#[test]
 fn a_link_where_a_directory_is_to_be_is_never_followed() {
     let place = Place::new();
     place.plant("d", "");

@@ -91,20 +91,20 @@ impl Shared<'_> {
     ) -> Result<()> {
         done.advanced.0 += 1;
         done.advanced.1 += destination.size_bytes;
-        let wanted = || items.iter().zip(needed).filter(|(_, needed)| **needed).map(|(placed, _)| placed);
+        let in_place = if existing { destination.directory.open_existing(&destination.name)? } else { None };
+        let is_new = in_place.is_none();
+        let wanted = || items.iter().zip(needed).filter(|(_, needed)| is_new || **needed).map(|(placed, _)| placed);
         if wanted().any(|placed| !chunks.has(&placed.item)) {
             done.damaged.push(destination.path.clone());
             return Ok(());
         }
-        let in_place = if existing { destination.directory.open_existing(&destination.name)? } else { None };
-        let is_new = in_place.is_none();
         let file = match in_place {
             Some(file) => file,
-            None => destination.directory.create_file(&destination.name)?,
+            None => destination.create()?,
         };
-        let length = file.metadata().map_err(destination.failed("read"))?.len();
+        let length = if is_new { 0 } else { file.metadata().map_err(destination.failed("read"))?.len() };
         let mut written = 0;
-        for placed in if is_new { items.iter().collect::<Vec<_>>() } else { wanted().collect() } {
+        for placed in wanted() {
             written += write_item(&file, placed, is_new, chunks).map_err(destination.failed("write"))?;
         }
         let ends_in_gap = matches!(items.last(), Some(PlacedItem { item: Item::Hole { .. }, .. }));
@@ -115,13 +115,12 @@ impl Shared<'_> {
         done.files_written += u64::from(changed);
         done.files_unchanged += u64::from(!changed);
         done.restored_bytes += written;
-        self.finish(destination, &file, items, done)
-    }
-
-    fn finish(&self, destination: &Destination, file: &File, items: &[PlacedItem], done: &mut Done) -> Result<()> {
-        let messages = destination.apply(file, &self.applying);
+        let messages = match is_new {
+            true => destination.directory.apply_to_new(&file, &destination.entry, &self.applying),
+            false => destination.apply(&file, &self.applying),
+        };
         done.warnings.extend(messages.into_iter().map(|message| (destination.path.clone(), message)));
-        if self.verify && !self.holds_all(file, items).map_err(destination.failed("read"))? {
+        if self.verify && !self.holds_all(&file, items).map_err(destination.failed("read"))? {
             done.warnings.push((destination.path.clone(), "what was written reads back differently".to_owned()));
             done.damaged.push(destination.path.clone());
         }

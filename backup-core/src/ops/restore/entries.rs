@@ -22,10 +22,11 @@ use crate::target::{Directory, Found};
 const WHOLE_FILE_BYTES_MAX: u64 = 8 << 20;
 
 impl Plan<'_, '_, '_> {
+    /// Restores an entry of a directory, which lies at `above`.
     pub(super) fn restore_entry(
         &mut self,
         directory: Option<&Directory>,
-        place: Vec<Vec<u8>>,
+        above: &[Vec<u8>],
         path: Vec<u8>,
         entry: Entry,
     ) -> Result<()> {
@@ -34,7 +35,13 @@ impl Plan<'_, '_, '_> {
             self.report.restored_bytes += if entry.is_file() { entry.size_bytes() } else { 0 };
             return Ok(());
         };
-        let found = directory.look(&entry.name)?;
+        // Nothing is where there was nothing a moment ago; what somebody put there meanwhile is met when the file is made.
+        let is_free = directory.is_made()
+            && entry.is_file()
+            && entry.size_bytes() <= WHOLE_FILE_BYTES_MAX
+            && self.options.overwrite != Overwrite::Never
+            && !is_database(&entry);
+        let found = if is_free { None } else { directory.look(&entry.name)? };
         if let Some(found) = &found
             && self.keeps(directory, found, &entry)?
         {
@@ -52,7 +59,7 @@ impl Plan<'_, '_, '_> {
                 self.after.push(After::Link { directory, name, first, path, is_database });
                 return self.send_if_full();
             }
-            self.links.insert(entry.link_group, place);
+            self.links.insert(entry.link_group, above.iter().chain([&entry.name]).cloned().collect());
         }
         if entry.is_file() {
             return self.restore_file(directory, path, entry, found);
@@ -100,11 +107,17 @@ impl Plan<'_, '_, '_> {
         }
     }
 
-    fn restore_file(&mut self, directory: &Directory, path: Vec<u8>, entry: Entry, found: Option<Found>) -> Result<()> {
+    fn restore_file(
+        &mut self,
+        directory: &Directory,
+        path: Vec<u8>,
+        mut entry: Entry,
+        found: Option<Found>,
+    ) -> Result<()> {
         let size_bytes = entry.size_bytes();
         let existing = found.is_some_and(|found| found.kind == ENTRY_FILE && found.links == 1);
-        let content = entry.content.clone();
         let is_database = is_database(&entry);
+        let content = std::mem::replace(&mut entry.content, Content::None {});
         let destination = Destination {
             directory: directory.clone(),
             name: entry.name.clone(),
@@ -123,10 +136,10 @@ impl Plan<'_, '_, '_> {
                 self.refuse(destination.path, "another process has it locked");
                 return Ok(());
             }
-            return self.restore_long(destination, &content, existing);
+            return self.restore_long(destination, content, existing);
         }
         let mut items = Vec::new();
-        let mut source = Placed::new(&content);
+        let mut source = Placed::new(content);
         loop {
             match source.next(self.shared.loader) {
                 Ok(Some(item)) => items.push(item),
@@ -138,14 +151,13 @@ impl Plan<'_, '_, '_> {
                 }
             }
         }
-        self.count_frames(&items);
         self.batch_bytes += size_bytes;
         self.jobs.push(Job::Whole { destination: Box::new(destination), items, existing });
         self.send_if_full()
     }
 
     /// Restores a long file part by part, under a temporary name until it is whole.
-    fn restore_long(&mut self, destination: Destination, content: &Content, existing: Option<File>) -> Result<()> {
+    fn restore_long(&mut self, destination: Destination, content: Content, existing: Option<File>) -> Result<()> {
         let temporary = destination.directory.create_temporary(&destination.name)?;
         temporary.file().set_len(destination.size_bytes).map_err(destination.failed("write"))?;
         let file = Arc::new(LongFile {
@@ -177,7 +189,6 @@ impl Plan<'_, '_, '_> {
                     break false;
                 }
             };
-            self.count_frames(&items);
             self.batch_bytes += bytes;
             self.jobs.push(Job::Part { file: Arc::clone(&file), items });
             if ended {
@@ -196,8 +207,8 @@ struct Placed {
 }
 
 impl Placed {
-    fn new(content: &Content) -> Self {
-        Self { items: Items::new(content), offset: 0 }
+    fn new(content: Content) -> Self {
+        Self { items: Items::of(content), offset: 0 }
     }
 
     fn next(&mut self, loader: &Loader<'_>) -> Result<Option<PlacedItem>> {

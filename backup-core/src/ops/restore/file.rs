@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::format::constants::ENTRY_DIRECTORY;
 use crate::format::tree::{Entry, Item};
 use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
@@ -128,9 +129,22 @@ pub(super) fn write_gap(file: &File, placed: &PlacedItem, is_new: bool) -> std::
 
 impl Destination {
     /// Makes the error of a failed call on the file.
-    pub(super) fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    pub(super) fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> Error + '_ {
         use std::os::unix::ffi::OsStrExt;
-        Error::file(action, self.directory.path().join(std::ffi::OsStr::from_bytes(&self.name)))
+        move |error| Error::file(action, self.directory.path().join(std::ffi::OsStr::from_bytes(&self.name)))(error)
+    }
+
+    /// Makes the file, which was not there when the walk came by.
+    pub(super) fn create(&self) -> Result<File> {
+        let (directory, name) = (&self.directory, &self.name);
+        match directory.create_file(name) {
+            // In a directory that tells no `a` from `A`, this may be the second of them.
+            Err(_) if directory.look(name)?.is_some_and(|found| found.kind == ENTRY_DIRECTORY) => {
+                directory.remove(name)?;
+                directory.create_file(name)
+            }
+            created => created,
+        }
     }
 
     /// Sets everything but the content, through the open file.

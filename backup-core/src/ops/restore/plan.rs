@@ -1,6 +1,6 @@
 //! The walk of a restore: makes directories, gathers files into batches, and finishes directories after everything in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::batch::{self, Done, Shared};
@@ -53,7 +53,6 @@ pub(super) fn run(
             jobs: Vec::new(),
             after: Vec::new(),
             batch_bytes: 0,
-            batch_frames: Default::default(),
             running: Ordered::new(workers.count() + 1),
             afters: Default::default(),
             links: HashMap::new(),
@@ -98,7 +97,6 @@ pub(super) struct Plan<'p, 's, 'env> {
     pub(super) jobs: Vec<Job>,
     pub(super) after: Vec<After>,
     pub(super) batch_bytes: u64,
-    pub(super) batch_frames: std::collections::HashSet<(u32, u32)>,
     pub(super) running: Ordered<Result<Done>>,
     /// What follows each running batch.
     pub(super) afters: std::collections::VecDeque<Vec<After>>,
@@ -119,7 +117,8 @@ struct Level {
     entries: TreeEntries,
     /// Applied when the walk leaves; `None` for a directory that is not the snapshot's to describe.
     entry: Option<Box<Entry>>,
-    names: std::collections::HashSet<Vec<u8>>,
+    /// What is in it, if what is not shall be removed.
+    names: HashSet<Vec<u8>>,
     /// Names of databases among them.
     databases: Vec<Vec<u8>>,
 }
@@ -142,14 +141,14 @@ impl<'env> Plan<'_, '_, 'env> {
         }
         self.target = Some(target);
         let Some(name) = top.name else { return self.walk(Some(directory), Vec::new(), top.path, entry, !existed) };
-        let mut place = top.above;
-        place.push(name.clone());
         let entry = Entry { name, ..entry };
+        let mut place = top.above;
         if entry.is_directory() {
+            place.push(entry.name.clone());
             let directory = directory.enter(&entry.name, self.options.overwrite != Overwrite::Never)?;
             return self.walk(Some(directory), place, top.path, entry, true);
         }
-        self.restore_entry(Some(&directory), place, top.path, entry)
+        self.restore_entry(Some(&directory), &place, top.path, entry)
     }
 
     /// Fails before anything is written where a new target cannot hold it all.
@@ -220,14 +219,16 @@ impl<'env> Plan<'_, '_, 'env> {
         let Content::Tree { root, .. } = entry.content else { return None };
         let entries = TreeEntries::new(root);
         let entry = describe.then(|| Box::new(entry));
-        Some(Level { directory, place, path, entries, entry, names: Default::default(), databases: Vec::new() })
+        Some(Level { directory, place, path, entries, entry, names: HashSet::new(), databases: Vec::new() })
     }
 
     /// Deals with one entry; returns the level of a directory to walk into.
     fn visit(&mut self, level: &mut Level, entry: Entry) -> Result<Option<Level>> {
         let path = path::join(&level.path, &entry.name);
-        level.names.insert(entry.name.clone());
-        if database::is_database(&entry) {
+        if self.options.delete {
+            level.names.insert(entry.name.clone());
+        }
+        if self.options.delete && database::is_database(&entry) {
             // What lies beside a database is no stray file, whether it is restored or not: to delete a log is to damage what wrote it.
             level.names.extend(database::companions(&entry.name));
             level.databases.push(entry.name.clone());
@@ -235,9 +236,8 @@ impl<'env> Plan<'_, '_, 'env> {
         if self.selection.has_excluded(&path, entry.is_directory()) {
             return Ok(None);
         }
-        let mut place = level.place.clone();
-        place.push(entry.name.clone());
         if entry.is_directory() {
+            let place = level.place.iter().chain([&entry.name]).cloned().collect();
             let directory = match &level.directory {
                 Some(directory) => Some(directory.enter(&entry.name, self.options.overwrite != Overwrite::Never)?),
                 None => None,
@@ -245,7 +245,7 @@ impl<'env> Plan<'_, '_, 'env> {
             return Ok(self.level(directory, place, path, entry, true));
         }
         if self.selection.includes(&path, false) {
-            self.restore_entry(level.directory.as_ref(), place, path, entry)?;
+            self.restore_entry(level.directory.as_ref(), &level.place, path, entry)?;
         }
         Ok(None)
     }

@@ -5,18 +5,17 @@ use std::sync::atomic::Ordering;
 
 use super::RestoreReport;
 use super::batch::{self, Done, Shared};
-use super::file::{LongFile, PlacedItem};
+use super::file::LongFile;
 use super::plan::{Plan, descend};
 use crate::error::{Error, Result};
-use crate::format::tree::{Entry, Item};
+use crate::format::tree::Entry;
 use crate::pipeline::Pending;
 use crate::progress::Warning;
 use crate::target::Directory;
 
-/// A batch ends at so many bytes of content, files and directories, or frames.
+/// A batch ends at so many bytes of content, or files and directories.
 pub(super) const BATCH_BYTES: u64 = 16 << 20;
 const BATCH_FILES: usize = 128;
-const BATCH_FRAMES: usize = 16;
 
 /// What is done once a batch and all before it are over.
 pub(super) enum After {
@@ -26,21 +25,9 @@ pub(super) enum After {
 }
 
 impl<'env> Plan<'_, '_, 'env> {
-    pub(super) fn count_frames(&mut self, items: &[PlacedItem]) {
-        let index = self.shared.loader.index;
-        for placed in items {
-            if let Item::Chunk { id, .. } = placed.item
-                && let Some(location) = index.locations(&id.prefix()).next()
-                && let Some((_, frame, _)) = index.pack(location.pack).table.row(location.row)
-            {
-                self.batch_frames.insert((location.pack, frame));
-            }
-        }
-    }
-
     pub(super) fn send_if_full(&mut self) -> Result<()> {
         let entries = self.jobs.len() + self.after.len();
-        if self.batch_bytes >= BATCH_BYTES || entries >= BATCH_FILES || self.batch_frames.len() >= BATCH_FRAMES {
+        if self.batch_bytes >= BATCH_BYTES || entries >= BATCH_FILES {
             self.send()?;
         }
         Ok(())
@@ -53,7 +40,6 @@ impl<'env> Plan<'_, '_, 'env> {
         self.running.push(pending);
         self.afters.push_back(std::mem::take(&mut self.after));
         self.batch_bytes = 0;
-        self.batch_frames.clear();
         while let Some(done) = self.running.next_ready() {
             self.settle(done?)?;
         }

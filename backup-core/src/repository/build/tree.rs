@@ -22,7 +22,8 @@ pub(crate) struct TreeBuilder {
     bytes: usize,
     sums: Sums,
     levels: Levels<TreeChild>,
-    last_name: Option<Vec<u8>>,
+    /// The last name of the leaf before.
+    last_name: Vec<u8>,
     old: Old,
 }
 
@@ -36,7 +37,7 @@ impl TreeBuilder {
             bytes: 0,
             sums: Sums::default(),
             levels: Levels::new(None),
-            last_name: None,
+            last_name: Vec::new(),
             old: Old::new(old),
         }
     }
@@ -72,20 +73,18 @@ impl TreeBuilder {
         Ok(())
     }
 
-    fn require_acceptable(&mut self, entry: &Entry) -> Result<()> {
+    fn require_acceptable(&self, entry: &Entry) -> Result<()> {
         let refused = |what: &str| {
             let name = crate::words::printable(&entry.name);
             Err(Error::Input { what: format!("the source yields an entry {name} that cannot be stored: {what}") })
         };
         match entry.check() {
-            Err(Flaw::Malformed(what) | Flaw::Newer(what)) => return refused(what),
-            Ok(()) if self.last_name.as_ref().is_some_and(|last| *last >= entry.name) => {
-                return refused("names are out of order");
+            Err(Flaw::Malformed(what) | Flaw::Newer(what)) => refused(what),
+            Ok(()) if *self.leaf.rows.last().map_or(&self.last_name, |last| &last.name) >= entry.name => {
+                refused("names are out of order")
             }
-            Ok(()) => {}
+            Ok(()) => Ok(()),
         }
-        self.last_name = Some(entry.name.clone());
-        Ok(())
     }
 
     fn end_leaf(&mut self, saver: &mut Saver, loader: &Loader<'_>) -> Result<()> {
@@ -97,6 +96,7 @@ impl TreeBuilder {
         let first_name = self.leaf.rows.first().map(|entry| entry.name.clone()).unwrap_or_default();
         let mut sink = Sink { saver, loader, old: &mut self.old };
         let id = sink.save(record::encode(&self.leaf), Place::Name(&first_name), 0)?;
+        self.last_name = self.leaf.rows.pop().map(|entry| entry.name).unwrap_or_default();
         self.leaf.rows.clear();
         self.bytes = 0;
         let child = TreeChild { first_name, id, sums: std::mem::take(&mut self.sums) };

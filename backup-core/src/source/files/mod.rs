@@ -1,8 +1,9 @@
 //! Directory trees of the file system, as a [`Source`].
 //!
-//! [`Files`] owns what was asked for: roots and what stays out. [`walk`] visits, [`metadata`] turns the system's answers into entries, [`content`] and [`attributes`]
+//! [`Files`] owns what was asked for: roots and what stays out. [`walk`] visits, [`ahead`] lets it do so on a thread of its own, [`metadata`] turns the system's answers into entries, [`content`] and [`attributes`]
 //! read later on other threads, [`database`] tells databases from other files, [`exclude`] decides what stays out, [`owners`] names users and groups. The order is that of the names' bytes, whatever the file system says.
 
+mod ahead;
 mod attributes;
 mod content;
 mod database;
@@ -135,6 +136,20 @@ impl Files {
         Databases::new(self.sqlite, reader, &self.connections)
     }
 
+    /// Walks on this thread.
+    fn walk_here(&self, visitor: &mut dyn Visitor) -> Result<()> {
+        let excludes = Excludes::compile(&self.rules)?;
+        let mut walker = Walker::new(self, excludes, LeftOut::find(&self.left_out), visitor);
+        let mut found = 0;
+        for root in self.wanted_roots() {
+            found += u32::from(walker.root(&root)?);
+        }
+        if found == 0 {
+            return Err(Error::Input { what: "none of the paths to back up can be found".to_owned() });
+        }
+        Ok(())
+    }
+
     /// Without those inside others, unless each may be a file system of its own.
     fn wanted_roots(&self) -> Vec<Vec<u8>> {
         let mut roots: Vec<Vec<u8>> = Vec::new();
@@ -160,15 +175,6 @@ impl Source for Files {
     }
 
     fn walk(&self, visitor: &mut dyn Visitor) -> Result<()> {
-        let excludes = Excludes::compile(&self.rules)?;
-        let mut walker = Walker::new(self, excludes, LeftOut::find(&self.left_out), visitor);
-        let mut found = 0;
-        for root in self.wanted_roots() {
-            found += u32::from(walker.root(&root)?);
-        }
-        if found == 0 {
-            return Err(Error::Input { what: "none of the paths to back up can be found".to_owned() });
-        }
-        Ok(())
+        ahead::run(visitor, |visitor| self.walk_here(visitor))
     }
 }

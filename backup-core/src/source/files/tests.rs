@@ -315,7 +315,7 @@ fn what_vanishes_after_it_was_listed_is_a_warning() {
     let root = tempfile::tempdir().unwrap();
     make(root.path(), &["a", "b"]);
     let mut recorder = Recorder { to_remove: Some(root.path().join("a")), ..Recorder::default() };
-    files(root.path()).walk(&mut recorder).unwrap();
+    files(root.path()).walk_here(&mut recorder).unwrap();
     assert_eq!((recorder.names(), recorder.warning_kinds()), (vec!["b".to_owned()], vec!["vanished"]));
     assert_eq!(
         (&recorder.warnings[0].subject[..], recorder.incomplete),
