@@ -7,7 +7,7 @@ use crate::pack::reader::OpenPack;
 use crate::pipeline::Workers;
 
 /// Packs on their way into segments.
-pub(in crate::index) struct Lots<'a> {
+pub(crate) struct Lots<'a> {
     local: Option<&'a LocalIndex>,
     workers: &'a Workers,
     environment: &'a Environment,
@@ -20,16 +20,12 @@ pub(in crate::index) struct Lots<'a> {
 
 impl<'a> Lots<'a> {
     /// Begins. Without a local index everything stays in memory.
-    pub(in crate::index) fn new(
-        local: Option<&'a LocalIndex>,
-        workers: &'a Workers,
-        environment: &'a Environment,
-    ) -> Self {
+    pub(crate) fn new(local: Option<&'a LocalIndex>, workers: &'a Workers, environment: &'a Environment) -> Self {
         Self { local, workers, environment, pending: Vec::new(), rows: 0, kept: Vec::new(), written: Vec::new() }
     }
 
     /// Takes packs over.
-    pub(in crate::index) fn take(&mut self, packs: Vec<OpenPack>) {
+    pub(crate) fn take(&mut self, packs: Vec<OpenPack>) {
         for mut pack in packs {
             pack.drop_record();
             self.rows += pack.table.len();
@@ -41,7 +37,7 @@ impl<'a> Lots<'a> {
     }
 
     /// Ends. Returns the packs that stay in memory, and the names of the segments with the others.
-    pub(in crate::index) fn finish(mut self) -> (Vec<OpenPack>, Vec<String>) {
+    pub(crate) fn finish(mut self) -> (Vec<OpenPack>, Vec<String>) {
         if self.local.is_some_and(|local| self.rows >= local.rows_min) {
             self.write();
         }

@@ -16,26 +16,31 @@ const WINDOW: u64 = 1024;
 /// The segment and the number of the pack in it that the index takes a pack from.
 pub(super) type Claim = (u32, u32);
 
-/// Which segments should become one: the smallest, up to the first that is more than [`GROWTH`] times as large as all before it. One alone is written anew where most of it is not used.
+/// Which segments should become one: the smallest, up to the last one that has at most [`GROWTH`] times as many rows as all before it. One alone is written anew where most of it is not used.
 ///
 /// `sizes` are for each segment the rows that are used and all rows.
 pub(super) fn choose(sizes: &[(u64, u64)]) -> Vec<u32> {
     let mut ascending: Vec<u32> = (0..sizes.len() as u32).collect();
     ascending.sort_by_key(|number| sizes[*number as usize]);
-    let (mut chosen, mut sum) = (Vec::new(), 0u64);
-    for number in ascending {
-        let (used, _) = sizes[number as usize];
-        if !chosen.is_empty() && (used > GROWTH * sum || sum + used > u64::from(u32::MAX)) {
+    let (mut sum, mut last) = (0u64, 0);
+    for (place, number) in ascending.iter().enumerate() {
+        let (used, _) = sizes[*number as usize];
+        if sum + used > u64::from(u32::MAX) {
             break;
         }
-        chosen.push(number);
+        if place > 0 && used <= GROWTH * sum {
+            last = place + 1;
+        }
         sum += used;
     }
-    match chosen[..] {
-        [] => chosen,
-        [one] if sizes[one as usize].0 * 2 > sizes[one as usize].1 => Vec::new(),
-        _ => chosen,
+    ascending.truncate(last);
+    if ascending.is_empty() {
+        // The least useful one.
+        let wasteful =
+            (0..sizes.len() as u32).filter(|number| sizes[*number as usize].0 * 2 <= sizes[*number as usize].1);
+        ascending.extend(wasteful.min_by_key(|number| sizes[*number as usize]));
     }
+    ascending
 }
 
 /// Writes one segment of the packs that are used of those chosen, by `claims` in the order of packs' ids. Returns its name.

@@ -5,7 +5,7 @@
 //! stored" would lose data. Where one differs, the file is unlinked, and what it should have said is read from the tables again, for as long as this process lives.
 
 mod filter;
-pub(super) mod gather;
+pub(crate) mod gather;
 mod layout;
 mod merge;
 pub(super) mod open;

@@ -208,6 +208,8 @@ fn the_rows_of_each_merged_segment_grow_by_a_quarter_at_least() {
     assert!(written < 10_000 * 30, "{written} rows written");
     assert_eq!(merge::choose(&[(10, 10)]), [0u32; 0]);
     assert_eq!(merge::choose(&[(3, 10)]), [0]);
+    // A small one does not keep larger ones apart.
+    assert_eq!(merge::choose(&[(1000, 1000), (10, 10), (1000, 1000), (100_000, 100_000)]), [1, 0, 2]);
     let huge = u64::from(u32::MAX) - 5;
     assert_eq!(merge::choose(&[(huge, huge), (huge, huge)]), [0u32; 0]);
 }
