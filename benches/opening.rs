@@ -93,7 +93,13 @@ fn measure(path: &Path, backups: u64, opened: &mut Vec<Vec<String>>, used: &mut 
         let runs = runs(&[verb, "warm"])?;
         let of = |name| median(runs.iter().map(|took| took.get(name)).collect());
         let what = match verb {
-            "lookups" => format!("{name}: present {:.0} ns, absent {:.0} ns", of("present"), of("absent")),
+            "lookups" => format!(
+                "{name}: present {:.0} ns (hot {:.0}), absent {:.0} ns (hot {:.0})",
+                of("present"),
+                of("hot_present"),
+                of("absent"),
+                of("hot_absent")
+            ),
             _ => name.to_owned(),
         };
         let memory = [of("own"), of("mapped")].map(|bytes| format!("{:.1}", mib(bytes as u64)));
@@ -123,12 +129,15 @@ fn synthetic(directory: &Path, rows: u64) -> Outcome {
         let ([made_s, merged_s, opened_s], [made_mib, merged_mib, opened_mib]) = (seconds, own);
         cells.push([
             vec![count, made_s, made_mib, merged_s, merged_mib, opened_s, opened_mib, mapped],
-            vec![format!("{:.0}", opened.get("present")), format!("{:.0}", opened.get("absent"))],
+            ["hot_present", "present", "hot_absent", "absent"].map(|name| format!("{:.0}", opened.get(name))).to_vec(),
         ]);
         memory.push((rows as f64, opened.get("own"), merged.get("own")));
         std::fs::remove_dir_all(place.0.with_extension("segments"))?;
     }
-    head("synthetic indexes, in packs of 500 chunks", &[&columns[..], &["present ns", "absent ns"]].concat());
+    head(
+        "synthetic indexes, in packs of 500 chunks",
+        &[&columns[..], &["present, hot ns", "at random ns", "absent, hot ns", "at random ns"]].concat(),
+    );
     cells.iter().for_each(|cells| row(&cells.concat()));
     let [small, large] = memory[..] else { return Err("two sizes were measured".into()) };
     let at = |small_bytes: f64, large_bytes: f64| {
@@ -210,7 +219,7 @@ fn verb(place: &Place, task: &str, cache: &str, start: Instant) -> Outcome<Strin
     Ok(format!("opened={opened} chunks={chunks} requests={requests} {more}"))
 }
 
-/// Times look-ups, of which each has been made before.
+/// Times look-ups of a million chunks at random, and of ten thousand that were asked for just before.
 fn with_lookups(lookups: &Lookups<'_>, start: Instant) -> Outcome<String> {
     let seconds = start.elapsed().as_secs_f64();
     let memory = PeakMemory::start();
@@ -233,7 +242,10 @@ fn with_lookups(lookups: &Lookups<'_>, start: Instant) -> Outcome<String> {
             return Err(format!("of {} {name} chunks another number was found than {found}", prefixes.len()).into());
         }
         let (_, seconds) = kit::timed(|| lookups.count_found(prefixes));
-        answer += &format!("{name}={} ", seconds * 1e9 / prefixes.len() as f64);
+        let few = &prefixes[..prefixes.len() / 100];
+        let (_, hot_seconds) = kit::timed(|| (0..100).map(|_| lookups.count_found(few)).sum::<usize>());
+        let [each, hot] = [seconds, hot_seconds].map(|seconds| seconds * 1e9 / prefixes.len() as f64);
+        answer += &format!("{name}={each} hot_{name}={hot} ");
     }
     Ok(format!("{answer} seconds={seconds} own={own} mapped={mapped}"))
 }

@@ -4,8 +4,7 @@
 //! |---|---|
 //! | head | a block: magic, repository, counts, and a keyed hash of all that and of the tags |
 //! | directory | a [`PackRecord`] for each pack, by id |
-//! | fan-out | a u32 for each run of keys: where its entries begin |
-//! | filter | blocks of 32 bytes, see [`super::filter`] |
+//! | filter | which keys there are, and where their entries begin: see [`super::filter`] |
 //! | entries | an [`Entry`] for each row, by key |
 //! | frames, prefixes, rows, patches | the columns of all tables, in the order of the directory |
 //! | tags | 16 bytes of keyed hash for each block of all parts between head and tags |
@@ -24,8 +23,6 @@ pub(super) const BLOCK_BYTES: usize = 16 << 10;
 pub(super) const TAG_BYTES: usize = 16;
 /// Magic and version in one number, so that its bytes differ where the byte order does.
 pub(super) const MAGIC: u64 = u64::from_be_bytes(*b"HFINDEX1");
-/// Rows that share an entry of the fan-out, at least.
-const FANOUT_ROWS_MIN: u64 = 4;
 
 /// The first bytes of a file.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -92,7 +89,6 @@ pub(super) fn key(prefix: &ChunkPrefix) -> u64 {
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     Directory,
-    Fanout,
     Filter,
     Entries,
     Frames,
@@ -105,9 +101,7 @@ pub(super) enum Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     /// The first block of each part, counted behind the head, and at last their number.
-    first_blocks: [u64; 9],
-    /// How many of the highest bits of a key choose an entry of the fan-out.
-    pub(super) fanout_bits: u32,
+    first_blocks: [u64; 8],
     /// Blocks of the filter.
     pub(super) filter_blocks: u64,
 }
@@ -119,23 +113,21 @@ impl Layout {
         if [counts.packs, counts.frames, counts.rows, counts.patches].iter().any(|count| *count > COUNT_MAX) {
             return None;
         }
-        let fanout_bits = (counts.rows / FANOUT_ROWS_MIN).checked_ilog2().unwrap_or(0);
         let filter_blocks = filter::blocks(counts.rows);
         let bytes = [
             counts.packs * size_of::<PackRecord>() as u64,
-            ((1 << fanout_bits) + 1) * size_of::<u32>() as u64,
-            filter_blocks * size_of::<filter::Block>() as u64,
+            (filter_blocks + 1) * size_of::<filter::Block>() as u64,
             counts.rows * size_of::<Entry>() as u64,
             counts.frames * size_of::<Frame>() as u64,
             counts.rows * size_of::<ChunkPrefix>() as u64,
             counts.rows * size_of::<PlacedRow>() as u64,
             counts.patches * size_of::<PlacedPatch>() as u64,
         ];
-        let mut first_blocks = [0; 9];
+        let mut first_blocks = [0; 8];
         for (part, bytes) in bytes.iter().enumerate() {
             first_blocks[part + 1] = first_blocks[part] + bytes.div_ceil(BLOCK_BYTES as u64);
         }
-        Some(Self { first_blocks, fanout_bits, filter_blocks })
+        Some(Self { first_blocks, filter_blocks })
     }
 
     /// Number of the first block of a part.
@@ -150,7 +142,7 @@ impl Layout {
 
     /// How many blocks there are between head and tags.
     pub(super) fn blocks(&self) -> u64 {
-        self.first_blocks[8]
+        self.first_blocks[7]
     }
 
     /// Where a block begins in the file.
@@ -166,10 +158,5 @@ impl Layout {
     /// Length of the file.
     pub(super) fn length(&self) -> u64 {
         self.tags_offset() + self.blocks() * TAG_BYTES as u64
-    }
-
-    /// The entry of the fan-out that a key belongs to.
-    pub(super) fn run(&self, key: u64) -> u64 {
-        key.checked_shr(64 - self.fanout_bits).unwrap_or(0)
     }
 }

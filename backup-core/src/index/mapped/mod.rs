@@ -214,24 +214,24 @@ impl Segment {
         Some(())
     }
 
-    /// Whether the filter lets a key pass; `None` where it is not as it was written.
-    fn may_have(&self, key: u64) -> Option<bool> {
-        let block = filter::block_of(key, self.layout.filter_blocks);
-        let [block] = self.slice::<filter::Block>(Part::Filter, block..block + 1)? else { return None };
-        Some(filter::may_have(block, key))
-    }
-
     /// All entries of a key; `None` where they are not as they were written.
     fn entries_of(&self, key: u64) -> Option<&[Entry]> {
-        if !self.may_have(key)? {
+        let (block, place) = filter::block_of(key, self.layout.filter_blocks);
+        let [block, next] = self.slice::<filter::Block>(Part::Filter, block..block + 2)? else { return None };
+        if !block.may_have(key) {
             return Some(&[]);
         }
-        let run = self.layout.run(key);
-        let [start, end] = self.slice::<u32>(Part::Fanout, run..run + 2)? else { return None };
-        let entries = self.slice::<Entry>(Part::Entries, u64::from(*start)..u64::from(*end))?;
-        let first = entries.partition_point(|entry| entry.key < key);
-        let rest = &entries[first..];
-        Some(&rest[..rest.partition_point(|entry| entry.key == key)])
+        let entries = self.slice::<Entry>(Part::Entries, block.first.into()..next.first.into())?;
+        // Keys are spread evenly, so one is near where it would be if they were so exactly.
+        let mut first = ((entries.len() as u128 * u128::from(place)) >> 64) as usize;
+        while first > 0 && entries[first - 1].key >= key {
+            first -= 1;
+        }
+        while entries.get(first).is_some_and(|entry| entry.key < key) {
+            first += 1;
+        }
+        let rest = entries.get(first..)?;
+        Some(&rest[..rest.iter().take_while(|entry| entry.key == key).count()])
     }
 
     fn prefix(&self, first_row: u32, row: u32) -> Option<&ChunkPrefix> {

@@ -94,42 +94,31 @@ pub(super) fn block_tag(key: &Secret, block: &[u8]) -> [u8; TAG_BYTES] {
     tag
 }
 
-/// Writes fan-out, filter and entries side by side. Returns their tags.
+/// Writes filter and entries side by side. Returns their tags.
 fn write_entries<'b>(
     layout: &Layout,
     entries: impl Iterator<Item = Option<Entry>>,
     rows: u64,
     stream: impl Fn(Part) -> Stream<'b>,
 ) -> Option<Vec<u8>> {
-    let (mut fanout, mut filter, mut sorted) = (stream(Part::Fanout), stream(Part::Filter), stream(Part::Entries));
-    let (mut count, mut runs) = (0u64, 0u64);
-    let (mut block, mut number) = (filter::Block::default(), 0);
+    let (mut filter, mut sorted) = (stream(Part::Filter), stream(Part::Entries));
+    let (mut block, mut number, mut count) = (filter::Block::new(0), 0, 0u64);
     for entry in entries {
         let entry = entry?;
-        while runs <= layout.run(entry.key) {
-            fanout.push(&[count as u32]).ok()?;
-            runs += 1;
-        }
-        while number < filter::block_of(entry.key, layout.filter_blocks) {
-            filter.push(&[std::mem::take(&mut block)]).ok()?;
+        while number < filter::block_of(entry.key, layout.filter_blocks).0 {
+            filter.push(&[std::mem::replace(&mut block, filter::Block::new(count as u32))]).ok()?;
             number += 1;
         }
-        filter::add(&mut block, entry.key);
+        block.add(entry.key);
         sorted.push(&[entry]).ok()?;
         count += 1;
     }
-    while runs <= 1 << layout.fanout_bits {
-        fanout.push(&[count as u32]).ok()?;
-        runs += 1;
-    }
-    while number < layout.filter_blocks {
-        filter.push(&[std::mem::take(&mut block)]).ok()?;
+    while number <= layout.filter_blocks {
+        filter.push(&[std::mem::replace(&mut block, filter::Block::new(count as u32))]).ok()?;
         number += 1;
     }
-    let mut tags = Vec::new();
-    for part in [fanout, filter, sorted] {
-        tags.extend(part.finish()?);
-    }
+    let mut tags = filter.finish()?;
+    tags.extend(sorted.finish()?);
     (count == rows).then_some(tags)
 }
 
