@@ -36,6 +36,12 @@ impl<'a> Lots<'a> {
         }
     }
 
+    /// How many rows wait in memory.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Ends. Returns the packs that stay in memory, and the names of the segments with the others.
     pub(crate) fn finish(mut self) -> (Vec<OpenPack>, Vec<String>) {
         if self.local.is_some_and(|local| self.rows >= local.rows_min) {
@@ -67,7 +73,7 @@ impl<'a> Lots<'a> {
         let mut entries: Vec<Entry> = entries.collect();
         self.workers.sort_by_key(&mut entries, |entry| *entry);
         let columns = |number: usize| packs.get(number).map(|pack| pack.table.columns());
-        write::write(local, self.environment, &records, columns, entries.into_iter().map(Some))
+        write::write(local, self.environment, counts, &records, columns, entries.into_iter().map(Some))
     }
 }
 

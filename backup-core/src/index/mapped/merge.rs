@@ -74,7 +74,7 @@ pub(super) fn merge(
         next: 0,
         window: [].iter(),
     });
-    write::write(local, environment, &records, columns, Merged::new(sources.collect()))
+    write::write(local, environment, counts, &records, columns, Merged::new(sources.collect()))
 }
 
 /// The entries of one segment, renumbered.

@@ -161,9 +161,8 @@ impl Segment {
         let (counts, spare) = (head.counts, OnceLock::new());
         let segment = Self { local, name, map, layout, counts, verified, touched, reread, spare };
         let records: &[PackRecord] = segment.slice(Part::Directory, 0..segment.counts.packs)?;
-        let mut placed = records.to_vec();
-        let is_sound = write::place(&mut placed) == segment.counts && placed == records;
-        (is_sound && records.is_sorted_by(|a, b| a.pack < b.pack)).then_some(segment)
+        let is_sorted = records.is_sorted_by(|a, b| a.pack < b.pack);
+        (is_sorted && write::are_placed(records, &segment.counts)).then_some(segment)
     }
 
     /// All packs, by id. The directory was verified when the segment was opened.

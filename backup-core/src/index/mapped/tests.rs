@@ -137,7 +137,7 @@ fn answers_are_those_from_memory_and_nothing_is_read_again() {
     let expected = world.answers(&world.load_all(None));
     let local = world.local();
     let cold = world.load_all(Some(&local));
-    assert!(is_mapped(&cold));
+    assert!(is_mapped(&cold) && cold.runs.is_empty(), "no row lies in memory");
     assert_eq!(world.answers(&cold), expected);
     let before = world.reads();
     let warm = world.load_all(Some(&local));
@@ -152,6 +152,23 @@ fn rows_below_the_minimum_and_everything_without_a_cache_stay_in_memory() {
     let local = LocalIndex { rows_min: 1000, ..world.local() };
     assert!(world.load_all(Some(&local)).packs().iter().all(|pack| pack.table.header().is_none()));
     assert_eq!(std::fs::read_dir(world.directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn no_more_rows_wait_in_memory_than_a_lot_has() {
+    let mut world = World::new();
+    world.store(20, 50);
+    let (local, repository) = (world.local(), &world.place.repository);
+    let environment = Environment::default();
+    let mut lots = gather::Lots::new(Some(&local), &repository.workers, &environment);
+    for place in world.places() {
+        let keys = &repository.keys[&place.domain];
+        lots.take(vec![place.read_table(keys, &repository.storage).unwrap()]);
+        assert!(lots.rows() < local.lot_rows, "{} rows", lots.rows());
+    }
+    let (kept, written) = lots.finish();
+    assert_eq!((kept.len(), written.len()), (0, world.files().len()));
+    assert!(written.len() >= 20 * 50 / local.lot_rows, "{written:?}");
 }
 
 #[test]

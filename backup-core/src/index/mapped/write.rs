@@ -15,14 +15,30 @@ use crate::storage::Begun;
 
 /// Fills in where the columns of each pack are, in the order of the directory, and counts them.
 pub(super) fn place(records: &mut [PackRecord]) -> Counts {
-    let mut counts = Counts { packs: records.len() as u64, ..Counts::default() };
+    let mut counts = Counts::default();
     for record in records {
-        (record.first_frame, record.first_row, record.first_patch) = (counts.frames, counts.rows, counts.patches);
-        counts.frames += u64::from(record.frames);
-        counts.rows += u64::from(record.rows);
-        counts.patches += u64::from(record.patches);
+        *record = counts.next(record);
     }
     counts
+}
+
+/// Whether records are as [`place`] leaves them, and come to these counts.
+pub(super) fn are_placed(records: &[PackRecord], expected: &Counts) -> bool {
+    let mut counts = Counts::default();
+    records.iter().all(|record| counts.next(record) == *record) && counts == *expected
+}
+
+impl Counts {
+    /// Places the next pack behind those counted, and counts it.
+    fn next(&mut self, record: &PackRecord) -> PackRecord {
+        let placed =
+            PackRecord { first_frame: self.frames, first_row: self.rows, first_patch: self.patches, ..*record };
+        self.packs += 1;
+        self.frames += u64::from(record.frames);
+        self.rows += u64::from(record.rows);
+        self.patches += u64::from(record.patches);
+        placed
+    }
 }
 
 /// Bytes of a segment of so many packs and rows, about.
@@ -30,23 +46,17 @@ pub(super) fn bytes_of(counts: &Counts) -> u64 {
     Layout::new(counts).map_or(u64::MAX, |layout| layout.length())
 }
 
-/// Writes a segment: `records` in the order of ids, with what [`place`] filled in, their columns, and all entries in the order of keys. Returns its name.
+/// Writes a segment: `records` in the order of ids, as [`place`] left and counted them, their columns, and all entries in the order of keys. Returns its name.
 ///
 /// `None` where it cannot be written, or where one of the sources cannot be read to its end.
 pub(super) fn write<'c>(
     local: &LocalIndex,
     environment: &Environment,
+    counts: Counts,
     records: &[PackRecord],
     columns: impl Fn(usize) -> Option<Columns<'c>>,
     entries: impl Iterator<Item = Option<Entry>>,
 ) -> Option<String> {
-    let mut counts = Counts::default();
-    for record in records {
-        counts.packs += 1;
-        counts.frames += u64::from(record.frames);
-        counts.rows += u64::from(record.rows);
-        counts.patches += u64::from(record.patches);
-    }
     let layout = Layout::new(&counts)?;
     let begun = local.folder.begin(environment).ok()?;
     let stream = |part| Stream::new(&begun, &local.block_key, &layout, part);
