@@ -1,6 +1,7 @@
 //! The `holdfast` command: parses, calls one verb of `backup-core`, renders its report.
 //!
 //! What scripts rely on is the contract of exit codes ([`exit`]) and of JSON ([`render`]). All decisions about data are the library's.
+#![forbid(unsafe_code)]
 
 mod args;
 mod commands;

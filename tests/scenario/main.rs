@@ -16,6 +16,7 @@ mod keys;
 mod large;
 mod ledger;
 mod looking;
+mod mapped;
 mod meanwhile;
 mod memory;
 mod mishaps;

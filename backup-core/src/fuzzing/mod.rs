@@ -1,7 +1,9 @@
 //! Bodies of the fuzz targets, which `cargo test` runs as well: each takes any bytes, and panics where a decoder breaks its promise.
 //!
 //! The promise: no input panics or allocates beyond its length, and what decodes encodes to the same bytes. [`operations`] plays verbs against a model.
+//! [`lookups`] is for the benches.
 
+pub mod lookups;
 pub mod operations;
 mod seeds;
 

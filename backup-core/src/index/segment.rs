@@ -89,15 +89,16 @@ pub(crate) fn read(storage: &Storage, keys: &PeriodKeys, name: &str) -> Result<I
     record::decode(&record).map_err(|flaw| flaw.at(name))
 }
 
-/// Opens as many of the packs as segments tell of, and returns them with the rest.
-pub(crate) fn read_all(
+/// Opens as many of the packs as segments tell of, and hands them on, those of a few segments at a time. Returns the rest.
+pub(crate) fn read_each(
     storage: &Storage,
     workers: &Workers,
     keys: &HashMap<Arc<Domain>, Arc<PeriodKeys>>,
     places: Vec<PackPlace>,
-) -> Result<(Vec<OpenPack>, Vec<PackPlace>)> {
+    take: &mut impl FnMut(Vec<OpenPack>),
+) -> Result<Vec<PackPlace>> {
     if places.len() < SEGMENT_PACKS_MIN {
-        return Ok((Vec::new(), places));
+        return Ok(places);
     }
     let mut segments: Vec<(Arc<PeriodKeys>, String)> = Vec::new();
     for (domain, keys) in keys {
@@ -105,31 +106,31 @@ pub(crate) fn read_all(
         segments.extend(listed.into_iter().map(|info| (Arc::clone(keys), info.name)));
     }
     let mut wanted: HashMap<PackId, PackPlace> = places.into_iter().map(|place| (place.id, place)).collect();
-    let mut rows: Vec<(PackPlace, Arc<PeriodKeys>, IndexedPack)> = Vec::new();
-    for (keys, body) in workers
-        .map(segments, |(keys, name)| read(storage, &keys, &name).ok().map(|body| (keys, body)))
-        .into_iter()
-        .flatten()
-    {
-        for row in body.packs {
-            if wanted.get(&row.pack).is_some_and(|place| agrees(place, &row, &keys))
-                && let Some(place) = wanted.remove(&row.pack)
-            {
-                rows.push((place, Arc::clone(&keys), row));
+    for some in segments.chunks(workers.count()) {
+        let read = workers.map(some.iter().collect(), |(keys, name)| Some((keys, read(storage, keys, name).ok()?)));
+        let mut rows: Vec<(PackPlace, &Arc<PeriodKeys>, IndexedPack)> = Vec::new();
+        for (keys, body) in read.into_iter().flatten() {
+            for row in body.packs {
+                if wanted.get(&row.pack).is_some_and(|place| agrees(place, &row, keys))
+                    && let Some(place) = wanted.remove(&row.pack)
+                {
+                    rows.push((place, keys, row));
+                }
             }
         }
-    }
-    let opened = workers.map(rows, |(place, keys, row)| {
-        OpenPack::from_segment(place.clone(), &keys, row.salt, row.writer, row.table).map_err(|_| place)
-    });
-    let mut packs = Vec::with_capacity(opened.len());
-    for result in opened {
-        match result {
-            Ok(pack) => packs.push(pack),
-            Err(place) => drop(wanted.insert(place.id, place)),
+        let opened = workers.map(rows, |(place, keys, row)| {
+            OpenPack::from_segment(place.clone(), keys, row.salt, row.writer, row.table).map_err(|_| place)
+        });
+        let mut packs = Vec::with_capacity(opened.len());
+        for result in opened {
+            match result {
+                Ok(pack) => packs.push(pack),
+                Err(place) => drop(wanted.insert(place.id, place)),
+            }
         }
+        take(packs);
     }
-    Ok((packs, wanted.into_values().collect()))
+    Ok(wanted.into_values().collect())
 }
 
 fn agrees(place: &PackPlace, row: &IndexedPack, keys: &PeriodKeys) -> bool {

@@ -3,16 +3,29 @@
 use super::{Index, Location};
 use crate::id::ChunkPrefix;
 use crate::limits::PATCH_DEPTH_MAX;
+use crate::pack::reader::OpenPack;
 
 impl Index {
-    /// Whether a location can be decoded as far as the tables tell: it is not bad, and if it is a patch, a location of its base of smaller depth can be decoded.
-    pub(crate) fn is_supported(&self, location: Location, is_bad: &impl Fn(Location) -> bool) -> bool {
-        if is_bad(location) {
+    /// Whether a location can be decoded as far as the tables tell: it is not bad, and if it is a patch, a location of its base of smaller depth can be decoded. Depths fall at every step, so asking
+    /// the same of that one ends.
+    pub(super) fn can_decode(
+        &self,
+        location: Location,
+        is_bad: impl FnOnce(&OpenPack, u32) -> bool,
+        mut can_decode_below: impl FnMut(Location) -> bool,
+    ) -> bool {
+        let pack = self.pack(location.pack);
+        let Some((row, frame, _)) = pack.table.row(location.row) else { return false };
+        if is_bad(pack, frame) {
             return false;
         }
-        let Some((row, ..)) = self.pack(location.pack).table.row(location.row) else { return false };
         let Some(base) = row.base else { return true };
-        self.locations(&base).any(|location| self.depth(location) < row.depth && self.is_supported(location, is_bad))
+        self.locations(&base).any(|below| self.depth(below) < row.depth && can_decode_below(below))
+    }
+
+    /// Whether a location can be decoded as far as the tables tell, where not much is asked.
+    pub(crate) fn is_supported(&self, location: Location, is_bad: &impl Fn(&OpenPack, u32) -> bool) -> bool {
+        self.can_decode(location, is_bad, |below| self.is_supported(below, is_bad))
     }
 
     /// The locations to decode for one, its own last, the one that is stored whole first; `None` where a base has no location. Of several locations of a base it takes the one of smallest

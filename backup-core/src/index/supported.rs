@@ -1,22 +1,23 @@
 //! Which chunks can be decoded when some locations are bad: what was found out about a location is remembered, so that asking for all chunks looks at each location once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::{Index, Location, Voids};
+use super::{Index, Location, Marks, Voids};
 use crate::id::ChunkPrefix;
 
 /// What can be decoded, as far as the tables tell.
 pub(crate) struct Supported<'i> {
     index: &'i Index,
     bad: Voids,
-    /// What is known of patches; whether a chunk that is stored whole is good takes no search.
-    known: HashMap<Location, bool>,
+    /// Patches that were looked at, and those of them that can be decoded. Whether a chunk that is stored whole is good takes no search.
+    known: Marks,
+    good: Marks,
 }
 
 impl<'i> Supported<'i> {
     /// Begins with the frames and packs that are bad.
     pub(crate) fn new(index: &'i Index, bad: Voids) -> Self {
-        Self { index, bad, known: HashMap::new() }
+        Self { index, bad, known: Marks::default(), good: Marks::default() }
     }
 
     /// Whether a chunk has a location that can be decoded.
@@ -25,44 +26,37 @@ impl<'i> Supported<'i> {
         index.locations(prefix).any(|location| self.is_supported(location))
     }
 
-    /// Whether a location is not bad, and is stored whole or has a base at a location of smaller depth of which the same is true. Depths fall at every step, so this ends.
     fn is_supported(&mut self, location: Location) -> bool {
-        if let Some(known) = self.known.get(&location) {
-            return *known;
+        if self.known.contains(location) {
+            return self.good.contains(location);
         }
         let index = self.index;
-        let pack = index.pack(location.pack);
-        let Some((row, frame, _)) = pack.table.row(location.row) else { return false };
-        let is_good = !self.bad.contains(pack.place.id, frame);
-        let Some(base) = row.base else { return is_good };
-        let is_supported =
-            is_good && index.locations(&base).any(|below| index.depth(below) < row.depth && self.is_supported(below));
-        self.known.insert(location, is_supported);
-        is_supported
+        let is_bad = index.is_excluded(location, &self.bad);
+        let can_decode = index.can_decode(location, |_, _| is_bad, |below| self.is_supported(below));
+        if index.depth(location) > 0 {
+            self.known.insert(location, index);
+            if can_decode {
+                self.good.insert(location, index);
+            }
+        }
+        can_decode
     }
 
     /// The chunks among these, and among all that was made from them through any number of patches, that cannot be decoded.
     pub(crate) fn lost_with(&mut self, first: &HashSet<ChunkPrefix>) -> HashSet<ChunkPrefix> {
-        let dependants = if first.is_empty() { HashMap::new() } else { self.dependants() };
         let mut seen = first.clone();
-        let mut next: Vec<ChunkPrefix> = first.iter().copied().collect();
-        while let Some(prefix) = next.pop() {
-            // A chunk with another location may be there while what was made from it is lost: that other one may be too deep.
-            let above = dependants.get(&prefix).into_iter().flatten();
-            next.extend(above.copied().filter(|prefix| seen.insert(*prefix)));
+        let mut is_growing = !first.is_empty();
+        // Depths are bounded, and so are the rounds. A table from base to patches would be as large as the index.
+        while is_growing {
+            is_growing = false;
+            for pack in self.index.packs() {
+                for (base, prefix) in pack.table.patches() {
+                    // A chunk with another location may be there while what was made from it is lost: that other one may be too deep.
+                    is_growing |= seen.contains(&base) && seen.insert(prefix);
+                }
+            }
         }
         seen.retain(|prefix| !self.has(prefix));
         seen
-    }
-
-    /// The chunks that have a patch made from each base.
-    fn dependants(&self) -> HashMap<ChunkPrefix, Vec<ChunkPrefix>> {
-        let mut dependants: HashMap<ChunkPrefix, Vec<ChunkPrefix>> = HashMap::new();
-        for pack in self.index.packs() {
-            for (base, prefix) in pack.table.patches() {
-                dependants.entry(base).or_default().push(prefix);
-            }
-        }
-        dependants
     }
 }

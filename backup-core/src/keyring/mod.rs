@@ -117,6 +117,11 @@ impl Keyring {
         self.root.derive("holdfast v1 local memory of the ledger", &self.repository.0)
     }
 
+    /// The key by which this machine knows the mapped segments again that it wrote into its cache.
+    pub(crate) fn local_index_key(&self) -> Secret {
+        self.root.derive("holdfast v1 local index", &self.repository.0)
+    }
+
     /// The key under which the secrets of a class's periods are sealed.
     pub(crate) fn class_key(&self, class: &str) -> Secret {
         self.root.derive("holdfast v1 class key", class.as_bytes())

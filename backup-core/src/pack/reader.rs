@@ -1,6 +1,7 @@
 //! Opens tables and frames of stored packs. Everything from storage is hostile until the seal opened and the table was checked.
 
 use std::cell::RefCell;
+use std::sync::{Arc, OnceLock};
 
 use crate::compress;
 use crate::crypto::Sealer;
@@ -9,8 +10,8 @@ use crate::format::constants::{ENCODING_ZSTD, OBJECT_PACK};
 use crate::format::header::{HEADER_BYTES, ObjectHeader, decode_trailer};
 use crate::format::name::{Area, Domain, ObjectName};
 use crate::format::record::{self, Flaw};
-use crate::format::table::{Frame, Table, TableBody};
-use crate::id::PackId;
+use crate::format::table::{Frame, Table, TableBody, TableSource};
+use crate::id::{PackId, WriterId};
 use crate::keyring::PeriodKeys;
 use crate::limits::TRAILER_BYTES;
 use crate::pack::builder::TABLE_ORDINAL;
@@ -32,7 +33,7 @@ thread_local! {
 pub(crate) struct PackPlace {
     pub(crate) id: PackId,
     pub(crate) area: Area,
-    pub(crate) domain: std::sync::Arc<Domain>,
+    pub(crate) domain: Arc<Domain>,
     pub(crate) length: u64,
     pub(crate) table_offset: u64,
     pub(crate) table_length: u32,
@@ -149,7 +150,8 @@ impl PackPlace {
         let record = record::decode_padded(padded).map_err(|flaw| self.flawed(flaw))?;
         let body: TableBody = record::decode(&record).map_err(|flaw| self.flawed(flaw))?;
         let table = Table::new(&body, self.table_offset).map_err(|flaw| self.flawed(flaw))?;
-        Ok(OpenPack { place: self.clone(), header, clear, sealer, table, record })
+        let sealing = Sealing::Made(Box::new(Seal { header, clear, sealer }));
+        Ok(OpenPack { place: self.clone(), table, record: record.into(), sealing })
     }
 
     /// A program that knows more would have said so in the ledger: in a pack that the ledger names, what is not known is damage.
@@ -163,11 +165,28 @@ impl PackPlace {
 /// A pack whose table was opened.
 pub(crate) struct OpenPack {
     pub(crate) place: PackPlace,
+    pub(crate) table: Table,
+    record: Box<[u8]>,
+    sealing: Sealing,
+}
+
+/// What opens frames. Of millions of packs few are read from, so it can be made when it is first needed.
+enum Sealing {
+    Made(Box<Seal>),
+    Later(Arc<PeriodKeys>, OnceLock<Box<Seal>>),
+}
+
+struct Seal {
     header: ObjectHeader,
     clear: [u8; HEADER_BYTES],
     sealer: Sealer,
-    pub(crate) table: Table,
-    record: Vec<u8>,
+}
+
+impl Seal {
+    fn new(keys: &PeriodKeys, writer: WriterId, salt: [u8; 32]) -> Box<Self> {
+        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt };
+        Box::new(Self { header, clear: header.encode(), sealer: keys.pack_sealer(&salt) })
+    }
 }
 
 impl OpenPack {
@@ -176,19 +195,40 @@ impl OpenPack {
         place: PackPlace,
         keys: &PeriodKeys,
         salt: [u8; 32],
-        writer: crate::id::WriterId,
+        writer: WriterId,
         record: Vec<u8>,
     ) -> Result<Self> {
         let at = |flaw: Flaw| flaw.at(place.name());
         let body: TableBody = record::decode(&record).map_err(at)?;
         let table = Table::new(&body, place.table_offset).map_err(at)?;
-        let header = ObjectHeader { kind: OBJECT_PACK, writer, salt };
-        Ok(Self { header, clear: header.encode(), sealer: keys.pack_sealer(&salt), table, record, place })
+        let sealing = Sealing::Made(Seal::new(keys, writer, salt));
+        Ok(Self { table, record: record.into(), place, sealing })
+    }
+
+    /// Takes a table that a source has, with the pack's header there.
+    pub(crate) fn from_source(
+        place: PackPlace,
+        keys: Arc<PeriodKeys>,
+        source: Arc<dyn TableSource>,
+        number: u32,
+    ) -> Self {
+        let table = Table::elsewhere(source, number);
+        Self { place, table, record: Box::default(), sealing: Sealing::Later(keys, OnceLock::new()) }
+    }
+
+    fn seal(&self) -> &Seal {
+        match &self.sealing {
+            Sealing::Made(seal) => seal,
+            Sealing::Later(keys, made) => made.get_or_init(|| {
+                let (writer, salt) = self.table.header().expect("who has a table has the header of its pack");
+                Seal::new(keys, writer, salt)
+            }),
+        }
     }
 
     /// What the pack's header says.
     pub(crate) fn header(&self) -> &ObjectHeader {
-        &self.header
+        &self.seal().header
     }
 
     /// The table's record, as it was sealed, until it was dropped.
@@ -198,7 +238,7 @@ impl OpenPack {
 
     /// Frees the table's record.
     pub(crate) fn drop_record(&mut self) {
-        self.record = Vec::new();
+        self.record = Box::default();
     }
 
     /// Opens a frame from its blob and returns its payloads.
@@ -213,7 +253,8 @@ impl OpenPack {
         let damaged = |what| Error::damaged(format!("{} frame {number}", self.place.name()), what);
         let frame = self.table.frames().get(number as usize).ok_or_else(|| damaged("there is no such frame"))?;
         let open = |out: &mut Vec<u8>| {
-            let opened = self.sealer.open_into(&self.clear, u64::from(number), blob, out);
+            let seal = self.seal();
+            let opened = seal.sealer.open_into(&seal.clear, u64::from(number), blob, out);
             opened.map_err(|_| damaged("the frame does not open"))
         };
         if frame.encoding != ENCODING_ZSTD {

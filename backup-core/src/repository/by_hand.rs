@@ -15,19 +15,19 @@ use crate::repository::{Repository, RepositoryOptions};
 use crate::storage::{Storage, StorageOptions};
 
 /// A chunk as a table tells of it: its name, what stands for it, and its plain length, depth and base if it is a patch.
-pub(super) struct Made {
-    pub(super) prefix: ChunkPrefix,
-    pub(super) payload: Vec<u8>,
-    pub(super) patch: Option<(usize, u8, ChunkPrefix)>,
+pub(crate) struct Made {
+    pub(crate) prefix: ChunkPrefix,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) patch: Option<(usize, u8, ChunkPrefix)>,
 }
 
-pub(super) struct Place {
-    pub(super) repository: Repository,
-    pub(super) keys: Arc<PeriodKeys>,
+pub(crate) struct Place {
+    pub(crate) repository: Repository,
+    pub(crate) keys: Arc<PeriodKeys>,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let operator = opendal::Operator::new(opendal::services::Memory::default()).unwrap();
         let storage = Storage::new(operator, StorageOptions::new().pause_ms(0).attempts(1)).unwrap();
         let key = Key::File(KeyFile::generate(&Environment::default()));
@@ -38,22 +38,22 @@ impl Place {
         Self { repository, keys }
     }
 
-    pub(super) fn id(&self, plaintext: &[u8]) -> ChunkId {
+    pub(crate) fn id(&self, plaintext: &[u8]) -> ChunkId {
         self.keys.content_id(plaintext)
     }
 
-    pub(super) fn whole(&self, plaintext: &[u8]) -> Made {
+    pub(crate) fn whole(&self, plaintext: &[u8]) -> Made {
         Made { prefix: self.id(plaintext).prefix(), payload: plaintext.to_vec(), patch: None }
     }
 
-    pub(super) fn patch(&self, base: &[u8], plaintext: &[u8], depth: u8) -> Made {
+    pub(crate) fn patch(&self, base: &[u8], plaintext: &[u8], depth: u8) -> Made {
         let payload = compress::compress_patch(3, base, plaintext).unwrap();
         let patch = Some((plaintext.len(), depth, self.id(base).prefix()));
         Made { prefix: self.id(plaintext).prefix(), payload, patch }
     }
 
     /// Stores frames of chunks as one pack, and makes it known. Returns its place.
-    pub(super) fn pack(&mut self, frames: &[&[Made]]) -> PackPlace {
+    pub(crate) fn pack(&mut self, frames: &[&[Made]]) -> PackPlace {
         let mut builder = PackBuilder::new(&self.keys, self.repository.writer(), 256, &Environment::default());
         for chunks in frames {
             let mut frame = PlainFrame::new(FRAME_CONTENT, 0);
@@ -80,7 +80,7 @@ impl Place {
         place
     }
 
-    pub(super) fn flip(&self, place: &PackPlace, frame: usize) {
+    pub(crate) fn flip(&self, place: &PackPlace, frame: usize) {
         let open = place.read_table(&self.keys, &self.repository.storage).unwrap();
         let mut bytes = self.repository.storage.read(&place.name(), 1 << 28).unwrap();
         bytes[open.table.frames()[frame].offset as usize + 20] ^= 1;
@@ -89,14 +89,14 @@ impl Place {
     }
 }
 
-pub(super) fn noise(seed: u8, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     crate::crypto::extend(&crate::crypto::Secret::new([seed; 32]), b"", &mut bytes);
     bytes
 }
 
 /// Versions of one chunk, each with a little of it changed.
-pub(super) fn versions(seed: u8, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn versions(seed: u8, count: usize) -> Vec<Vec<u8>> {
     let mut versions = vec![noise(seed, 5000)];
     for number in 1..count {
         let mut next = versions[number - 1].clone();

@@ -64,7 +64,7 @@ impl<'a> Loader<'a> {
         if self.is_whole() {
             return self.index.contains(prefix);
         }
-        let is_bad = |location: Location| self.is_bad(location);
+        let is_bad = |pack: &OpenPack, frame: u32| lock(&self.bad).contains(pack.place.id, frame);
         self.index.locations(prefix).any(|location| self.index.is_supported(location, &is_bad))
     }
 
@@ -98,6 +98,7 @@ impl<'a> Loader<'a> {
                 Err(error) => return Err(error),
             }
         }
+        self.index.take_trouble()?;
         Err(Error::ChunkLost { chunk: *id })
     }
 

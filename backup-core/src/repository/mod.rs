@@ -31,7 +31,7 @@ use crate::format::bodies::{VoidBody, VoidRow};
 use crate::format::name::Domain;
 use crate::format::record;
 use crate::id::{EntryId, RepositoryId, WriterId};
-use crate::index::{Index, Voids};
+use crate::index::{Index, LocalIndex, Reading, Voids};
 use crate::keyring::{Keyring, PeriodKeys};
 use crate::ledger::chain::{Chain, Draft, TakenUp};
 use crate::ledger::memory::Memory;
@@ -68,7 +68,8 @@ impl RepositoryOptions {
         self
     }
 
-    /// Keeps on local disk what was verified of the ledger, and of a remote storage tables, nodes and small objects. By default nothing is kept.
+    /// Keeps on local disk what was verified of the ledger, and of a remote storage tables, nodes and small objects. What the tables of many packs say is kept there in files that are mapped, so that
+    /// memory does not grow with the number of chunks. By default nothing is kept.
     pub fn cache(mut self, cache: crate::storage::Cache) -> Self {
         self.cache = Some(cache);
         self
@@ -187,7 +188,9 @@ impl Repository {
             return Ok(loaded);
         }
         let places: Vec<PackPlace> = self.state.packs.values().cloned().collect();
-        let (index, unreadable) = Index::load(&self.storage, &self.workers, &self.keys, places, &self.state.voids)?;
+        let reading = Reading { storage: &self.storage, workers: &self.workers, keys: &self.keys };
+        let local = self.options.cache.as_ref().map(|cache| LocalIndex::new(cache, &self.keyring));
+        let (index, unreadable) = Index::load(reading, local.as_ref(), self.environment(), places, &self.state.voids)?;
         Ok(self.index.get_or_init(|| LoadedIndex { index, unreadable }))
     }
 

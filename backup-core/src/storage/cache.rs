@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use super::folder::FOLDER_PREFIX;
 use super::name::TEMPORARY_SUFFIX;
 use crate::environment::Environment;
 use crate::id::encode_hex;
@@ -66,10 +67,7 @@ impl Cache {
             return;
         }
         if write(&self.0.path(name, range), bytes, environment).is_ok() {
-            let used_bytes = self.0.used_bytes.fetch_add(length, Ordering::Relaxed) + length;
-            if used_bytes > self.0.limit_bytes {
-                self.0.shrink();
-            }
+            self.note_used(length);
         }
     }
 
@@ -103,6 +101,21 @@ impl Cache {
             if fits { file.write_all(bytes).map(|()| true) } else { Ok(false) }
         };
         append().unwrap_or(false)
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.0.limit_bytes
+    }
+
+    /// Counts bytes that were written into a folder, and makes room for them.
+    pub(super) fn note_used(&self, length: u64) {
+        if self.0.used_bytes.fetch_add(length, Ordering::Relaxed) + length > self.0.limit_bytes {
+            self.0.shrink();
+        }
     }
 
     /// Drops a piece.
@@ -145,13 +158,13 @@ impl Inner {
         self.directory.join(format!("{name}{suffix}"))
     }
 
-    /// Counts what there is, and if it is too much, removes the least recently used down to nine tenths of the limit.
+    /// Counts what there is, and if it is too much, removes the least recently used pieces down to nine tenths of the limit. Files in folders count and stay: they are looked after by who writes them.
     fn shrink(&self) {
         // One thread is enough; the others go on.
         let Ok(_shrinking) = self.shrinking.try_lock() else { return };
-        let mut files = Vec::new();
-        collect(&self.directory, 0, &mut files);
-        let mut used_bytes: u64 = files.iter().map(|(_, length, _)| length).sum();
+        let (mut files, mut lasting) = (Vec::new(), Vec::new());
+        collect(&self.directory, 0, &mut files, &mut lasting);
+        let mut used_bytes: u64 = files.iter().chain(&lasting).map(|(_, length, _)| length).sum();
         if used_bytes > self.limit_bytes {
             files.sort_unstable();
             for (_, length, path) in files {
@@ -167,15 +180,19 @@ impl Inner {
     }
 }
 
-/// Collects all files with time of last use and length. What cannot be read does not count.
-fn collect(directory: &Path, depth: usize, files: &mut Vec<(SystemTime, u64, PathBuf)>) {
+type Files = Vec<(SystemTime, u64, PathBuf)>;
+
+/// Collects all files with time of last use and length, those in folders apart. What cannot be read does not count.
+fn collect(directory: &Path, depth: usize, files: &mut Files, lasting: &mut Files) {
     const DEPTH_MAX: usize = 16;
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         // Of the entry itself: links are never followed out of the cache.
         let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_dir() && depth < DEPTH_MAX {
-            collect(&entry.path(), depth + 1, files);
+        if metadata.is_dir() && depth == 0 && entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX) {
+            collect(&entry.path(), DEPTH_MAX, lasting, &mut Vec::new());
+        } else if metadata.is_dir() && depth < DEPTH_MAX {
+            collect(&entry.path(), depth + 1, files, lasting);
         } else if metadata.is_file() {
             files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), entry.path()));
         }
@@ -197,7 +214,7 @@ fn write(path: &Path, bytes: &[u8], environment: &Environment) -> io::Result<()>
 }
 
 /// Makes the directory that a file is to lie in.
-fn make_directory(path: &Path) -> io::Result<()> {
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

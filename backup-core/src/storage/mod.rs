@@ -12,9 +12,11 @@ pub mod conformance;
 
 mod cache;
 mod counts;
+mod folder;
 mod gate;
 mod home;
 mod local;
+mod mapping;
 mod name;
 mod options;
 mod remote;
@@ -35,6 +37,8 @@ use std::time::{Duration, Instant};
 
 pub use cache::Cache;
 pub use counts::Counts;
+pub(crate) use folder::{Begun, Folder};
+pub(crate) use mapping::Mapping;
 pub use options::StorageOptions;
 
 use counts::{Meters, Verb};

@@ -143,6 +143,7 @@ impl Repository {
             }
             let supported = supported(&loader, &mut findings, &bad);
             let trace = Trace::run(&loader, supported, progress)?;
+            loader.index.take_trouble()?;
             if let Some(which) = options.probes {
                 repeated = probes::run(&loader, which, progress)?;
             }

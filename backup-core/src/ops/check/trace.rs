@@ -2,7 +2,7 @@
 //!
 //! Nodes that lead to nothing lost are remembered, so that what snapshots share is read once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::error::{Result, unless_damage};
 use crate::format::constants::*;
@@ -10,6 +10,7 @@ use crate::format::record;
 use crate::format::tree::{Content, Entry, Item, ListInner, ListLeaf, TreeInner, TreeLeaf};
 use crate::id::{ChunkId, ChunkPrefix, EntryId};
 use crate::index::supported::Supported;
+use crate::index::{Location, Marks};
 use crate::path;
 use crate::progress::Progress;
 use crate::repository::load::Loader;
@@ -33,8 +34,8 @@ struct Tracer<'t, 'l> {
     loader: &'t Loader<'l>,
     /// Whether chunks can be decoded.
     supported: Supported<'l>,
-    /// Nodes below which nothing is lost.
-    clean: HashSet<ChunkPrefix>,
+    /// First locations of nodes below which nothing is lost.
+    clean: Marks,
     /// What each node that is not clean needs: paths relative to it.
     needing: HashMap<ChunkPrefix, Vec<(Vec<u8>, ChunkPrefix)>>,
     nodes: u64,
@@ -49,7 +50,7 @@ type Needs = Vec<(Vec<u8>, ChunkPrefix)>;
 impl Trace {
     /// Walks everything.
     pub(crate) fn run<'l>(loader: &Loader<'l>, supported: Supported<'l>, progress: &dyn Progress) -> Result<Self> {
-        let mut tracer = Tracer { loader, supported, clean: HashSet::new(), needing: HashMap::new(), nodes: 0 };
+        let mut tracer = Tracer { loader, supported, clean: Marks::default(), needing: HashMap::new(), nodes: 0 };
         let mut needs = Vec::new();
         for snapshot in loader.repository.snapshots() {
             loader.repository.options.cancel.check()?;
@@ -96,13 +97,17 @@ impl Tracer<'_, '_> {
         self.supported.has(&id.prefix())
     }
 
+    fn location(&self, id: &ChunkId) -> Option<Location> {
+        self.loader.index.locations(&id.prefix()).next()
+    }
+
     /// What lies below a node and is lost. Without recursion: trees may be deep.
     fn trace(&mut self, root: ChunkId) -> Result<Needs> {
         let mut open: Vec<Open> = Vec::new();
         let mut next = Some((Vec::new(), root));
         loop {
             if let Some((name, id)) = next.take() {
-                let known = if self.clean.contains(&id.prefix()) {
+                let known = if self.location(&id).is_some_and(|location| self.clean.contains(location)) {
                     Some(Vec::new())
                 } else {
                     self.needing.get(&id.prefix()).cloned()
@@ -125,7 +130,8 @@ impl Tracer<'_, '_> {
             }
             let Some(node) = open.pop() else { return Ok(Vec::new()) };
             if node.needs.is_empty() {
-                self.clean.insert(node.id.prefix());
+                let location = self.location(&node.id);
+                location.map(|location| self.clean.insert(location, self.loader.index));
             } else {
                 self.needing.insert(node.id.prefix(), node.needs.clone());
             }
