@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use backup_core::repository::open::InitOptions;
-use corpus::{Release, make_releases};
+use corpus::releases::{Release, make_releases};
 use kit::kernels::{Bytes, Seconds};
 use kit::tasks::{self, Place, Took};
 use kit::{head, median, mib, row, runs};

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use corpus::{Release, make_releases};
+use corpus::releases::{Release, make_releases};
 use kit::contest::{CHECK, Contest, FIRST, NEXT, Outcome, RESTORE, UNCHANGED};
 use kit::kernels::{Bytes, measure};
 use kit::peers::{HOLDFAST, PEERS, Peer, Program, TAR_TAR, TAR_ZSTD};
@@ -75,8 +75,7 @@ fn programs() -> Result<Vec<Found>, Box<dyn Error>> {
         }
     }
     for (program, path) in &found {
-        let version = Command::new(path).arg("--version").output()?.stdout;
-        println!("{}: {}", program.name, String::from_utf8_lossy(&version).lines().next().unwrap_or_default());
+        println!("{}: {}", program.name, program.version(path));
     }
     Ok(found)
 }

@@ -5,9 +5,7 @@
 //! Where changes are measured, each has a next version: the seeded ones a day's, the real one what `HOLDFAST_BENCH_NEXT` names.
 #![allow(dead_code, reason = "each bench uses its part")]
 
-mod releases;
-
-pub(crate) use releases::{Release, make_releases};
+pub(crate) mod releases;
 
 use std::fs;
 use std::io::{self, BufWriter, Write};

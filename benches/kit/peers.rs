@@ -6,6 +6,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::memory::Memory;
 use super::process::{self, Ran};
 use super::stored_bytes;
 
@@ -100,7 +101,17 @@ impl Program {
     pub(crate) fn find(&self) -> Option<PathBuf> {
         let asked = std::env::var_os(format!("HOLDFAST_BENCH_{}", self.program.to_uppercase()));
         let program = asked.map_or_else(|| PathBuf::from(self.program), PathBuf::from);
-        Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success()).then_some(program)
+        Command::new(&program).arg("--version").output().is_ok().then_some(program)
+    }
+
+    /// What it says of its version; some know only the one word, and some only the other.
+    pub(crate) fn version(&self, program: &Path) -> String {
+        let ask = |word: &str| {
+            let output = Command::new(program).arg(word).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned();
+            output.status.success().then_some(text)
+        };
+        ask("--version").or_else(|| ask("version")).unwrap_or_else(|| "of unknown version".to_owned())
     }
 }
 
@@ -193,6 +204,8 @@ impl Peer {
             .envs([("XDG_CACHE_HOME", self.beside("cache")), ("XDG_CONFIG_HOME", self.beside("config"))])
             .envs([("XDG_STATE_HOME", self.beside("home")), ("BORG_BASE_DIR", self.beside("home"))])
             .envs([("XDG_DATA_HOME", self.beside("home"))]);
-        process::run(&mut command).map(Some)
+        let ran = process::run(&mut command)?;
+        // Of several processes in a row only the shell was seen.
+        Ok(Some(if line.contains("exec ") { ran } else { Ran { memory: Memory::default(), ..ran } }))
     }
 }
