@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let bytes = Bytes::load(&release.corpus.path)?;
         let mut contest = Contest::new(release.corpus.name, bytes.len(), bytes.count_files());
         for _ in 0..kit::runs() {
-            kernels(&mut contest, &bytes)?;
+            kernels(&mut contest, &bytes, &release.corpus.path)?;
             find(&mut contest, &release.corpus.path)?;
             for found in &programs {
                 round(&mut contest, found, &mut release, directory.path(), &bytes)?;
@@ -80,7 +80,8 @@ fn programs() -> Result<Vec<Found>, Box<dyn Error>> {
     Ok(found)
 }
 
-fn kernels(contest: &mut Contest, bytes: &Bytes) -> Result<(), Box<dyn Error>> {
+fn kernels(contest: &mut Contest, bytes: &Bytes, tree: &Path) -> Result<(), Box<dyn Error>> {
+    kit::warm(tree)?;
     let seconds = measure(bytes, std::thread::available_parallelism()?.get())?;
     for (step, seconds) in
         [(FIRST, seconds.backup()), (UNCHANGED, seconds.stat), (RESTORE, seconds.restore()), (CHECK, seconds.check())]

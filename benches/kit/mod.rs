@@ -108,8 +108,9 @@ pub(crate) fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(directories.iter().flat_map(|found| found.names.iter().map(|name| found.path.join(name))).collect())
 }
 
-/// Reads everything once, so that the next reading comes from the page cache. Returns the bytes.
+/// Lets what others wrote reach the disk, and reads everything once, so that the next reading comes from the page cache. Returns the bytes.
 pub(crate) fn warm(directory: &Path) -> io::Result<u64> {
+    rustix::fs::sync();
     let mut buffer = Vec::new();
     let mut total = 0;
     for path in files_below(directory)? {
