@@ -1,7 +1,6 @@
 //! What memory a process has, seen while it runs: its own (anonymous and shared), which nobody can take away, and mapped files, which the system can.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,23 +26,23 @@ pub(crate) struct PeakMemory {
 
 impl PeakMemory {
     /// Begins to sample this process, every two milliseconds.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> Self {
         Self::sample("self", Duration::from_millis(2))
     }
 
     /// Begins to sample another process, every five milliseconds.
-    pub(crate) fn start_of(process: u32) -> io::Result<Self> {
+    pub(crate) fn start_of(process: u32) -> Self {
         Self::sample(&process.to_string(), Duration::from_millis(5))
     }
 
-    fn sample(process: &str, pause: Duration) -> io::Result<Self> {
-        let status = File::open(format!("/proc/{process}/status"))?;
+    fn sample(process: &str, pause: Duration) -> Self {
+        let status = File::open(format!("/proc/{process}/status")).ok();
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let sampler = std::thread::spawn(move || {
             let mut peak = Memory::default();
             loop {
-                let now = read(&status);
+                let now = status.as_ref().map(read).unwrap_or_default();
                 peak.own = peak.own.max(now.own);
                 peak.mapped = peak.mapped.max(now.mapped);
                 peak.resident = peak.resident.max(now.resident);
@@ -53,11 +52,17 @@ impl PeakMemory {
                 std::thread::sleep(pause);
             }
         });
-        Ok(Self { stop, sampler })
+        Self { stop, sampler }
     }
 
-    /// The peaks.
-    pub(crate) fn stop(self) -> Memory {
+    /// The peaks of its own memory and of mapped files.
+    pub(crate) fn stop(self) -> (u64, u64) {
+        let memory = self.stop_all();
+        (memory.own, memory.mapped)
+    }
+
+    /// All peaks.
+    pub(crate) fn stop_all(self) -> Memory {
         self.stop.store(true, Ordering::Relaxed);
         self.sampler.join().unwrap_or_default()
     }

@@ -24,6 +24,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub(crate) use memory::PeakMemory;
+
 /// MiB of a number of bytes.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)

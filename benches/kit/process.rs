@@ -6,7 +6,8 @@ use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::memory::{Memory, PeakMemory};
+use super::PeakMemory;
+use super::memory::Memory;
 
 /// What a program took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,10 +27,10 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran, Box<dyn Error>> {
     let before = processor_seconds();
     let start = Instant::now();
     let mut child = command.spawn()?;
-    let memory = PeakMemory::start_of(child.id())?;
+    let memory = PeakMemory::start_of(child.id());
     let status = child.wait()?;
     let seconds = start.elapsed().as_secs_f64();
-    let ran = Ran { seconds, processor_seconds: processor_seconds() - before, memory: memory.stop() };
+    let ran = Ran { seconds, processor_seconds: processor_seconds() - before, memory: memory.stop_all() };
     if status.success() {
         return Ok(ran);
     }

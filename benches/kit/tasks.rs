@@ -20,8 +20,7 @@ use backup_core::repository::open::InitOptions;
 use backup_core::source::files::Files;
 use backup_core::storage::{Cache, Counts, Storage, StorageOptions};
 
-use super::memory::PeakMemory;
-use super::{allocations, seeded};
+use super::{PeakMemory, allocations, seeded};
 
 /// The word before a task.
 pub(crate) const TASK: &str = "--holdfast-task";
@@ -136,17 +135,15 @@ pub(crate) fn serve() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(at) = arguments.iter().position(|argument| argument == TASK) else { return Ok(false) };
     let words: Vec<&str> = arguments[at + 1..].iter().map(String::as_str).collect();
-    let memory = if super::asked(SEED).is_none() { Some(PeakMemory::start()?) } else { None };
+    let memory = super::asked(SEED).is_none().then(PeakMemory::start);
     let (count_before, bytes_before) = allocations::so_far();
     let start = Instant::now();
     let (more, counts) = perform(&words)?;
     let seconds = start.elapsed().as_secs_f64();
     let (count, bytes) = allocations::so_far();
-    let memory = memory.map(PeakMemory::stop).unwrap_or_default();
+    let (own, mapped) = memory.map(PeakMemory::stop).unwrap_or_default();
     println!(
-        "seconds={seconds} own={} mapped={} requests={} read_bytes={} allocations={} allocated={} {more}",
-        memory.own,
-        memory.mapped,
+        "seconds={seconds} own={own} mapped={mapped} requests={} read_bytes={} allocations={} allocated={} {more}",
         counts.requests(),
         counts.read_bytes,
         count - count_before,
