@@ -43,8 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn asked(name: &str, otherwise: usize, trial: usize) -> usize {
-    let asked = std::env::var(name).ok().and_then(|value| value.parse().ok());
-    asked.unwrap_or(if kit::is_trial() { trial } else { otherwise })
+    kit::asked(name).map_or(if kit::is_trial() { trial } else { otherwise }, |asked| asked as usize)
 }
 
 fn backup(place: &Place, tree: &Path) -> Result<Took, Box<dyn Error>> {
