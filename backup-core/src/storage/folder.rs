@@ -37,7 +37,7 @@ impl Folder {
         let files = entries.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let metadata = entry.metadata().ok()?;
-            (metadata.is_file() && !is_temporary(&name)).then(|| (name, metadata.len()))
+            (metadata.is_file() && !is_temporary(&name)).then_some((name, metadata.len()))
         });
         let mut files: Vec<_> = files.collect();
         files.sort();
