@@ -15,13 +15,14 @@ impl Loader<'_> {
     ///
     /// # Errors
     /// [`crate::Error::Storage`], [`crate::Error::Interrupted`].
-    pub(crate) fn rehash(&self, patches: &[Location]) -> Result<()> {
-        for lot in patches.chunks(LOT) {
-            let mut rooted: Vec<(Location, u8, Location)> = Vec::new();
-            for patch in lot {
-                let chain = self.index.chain(*patch);
-                rooted.extend(chain.map(|chain| (chain[0], self.index.depth(*patch), *patch)));
-            }
+    pub(crate) fn rehash(&self, patches: impl IntoIterator<Item = Location>) -> Result<()> {
+        let mut patches = patches.into_iter().peekable();
+        while patches.peek().is_some() {
+            let rooted = patches.by_ref().take(LOT).filter_map(|patch| {
+                let chain = self.index.chain(patch)?;
+                Some((chain[0], self.index.depth(patch), patch))
+            });
+            let mut rooted: Vec<(Location, u8, Location)> = rooted.collect();
             self.repository.workers.sort_by_key(&mut rooted, |rooted| *rooted);
             let mut rooted = rooted.into_iter().map(|(_, _, patch)| patch).peekable();
             // A few groups at a time, so that memory is bounded and a stop is heard.

@@ -17,7 +17,7 @@ mod tests;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -83,8 +83,8 @@ impl Reread {
         Self { storage: storage.clone(), keys: keys.clone(), trouble: Mutex::new(None) }
     }
 
-    /// The table of a pack, from storage; none where it is damaged or cannot be read now.
-    fn read(&self, record: &PackRecord) -> Table {
+    /// The table of a pack, from storage, without rows where it is damaged; `None` where the storage fails now.
+    fn read(&self, record: &PackRecord) -> Option<Table> {
         let found = self.keys.iter().find(|(domain, _)| domain_tag(domain) == record.domain);
         let place = found.and_then(|(domain, _)| {
             let area = Area::from_number(record.area as u8)?;
@@ -92,21 +92,20 @@ impl Reread {
             let domain = Arc::clone(domain);
             Some(PackPlace { id: PackId(record.pack), area, domain, length, table_offset, table_length })
         });
-        let (Some(place), Some((_, keys))) = (place, found) else { return Table::default() };
+        let (Some(place), Some((_, keys))) = (place, found) else { return Some(Table::default()) };
         match place.read_table(keys, &self.storage) {
-            Ok(pack) => pack.table,
+            Ok(pack) => Some(pack.table),
+            Err(error) if error.is_damage() => Some(Table::default()),
             Err(error) => {
-                if !error.is_damage() {
-                    self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-                }
-                Table::default()
+                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                None
             }
         }
     }
 
     /// Fails if the storage did since it was asked last, so that nothing is taken for lost that only could not be read.
     pub(super) fn take_trouble(&self) -> Result<()> {
-        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }
 
@@ -263,17 +262,25 @@ impl Segment {
         Some(columns)
     }
 
+    /// The columns of a pack, from the file or from the pack; `None` where the storage fails now.
+    fn columns_now(&self, number: u32) -> Option<Columns<'_>> {
+        self.kept_columns(number).or_else(|| self.spare(number).map(Table::columns))
+    }
+
+    /// The table of a pack as it was read again. A failure is not remembered.
     fn spare(&self, number: u32) -> Option<&Table> {
         let make = || (0..self.counts.packs).map(|_| OnceLock::new()).collect();
         let spare = self.spare.get_or_init(make).get(number as usize)?;
-        Some(spare.get_or_init(|| self.record(number).map_or_else(Table::default, |record| self.reread.read(record))))
+        if spare.get().is_none() {
+            let _ = spare.set(self.reread.read(self.record(number)?)?);
+        }
+        spare.get()
     }
 }
 
 impl TableSource for Segment {
     fn columns(&self, number: u32) -> Columns<'_> {
-        let spare = || self.spare(number).map(Table::columns);
-        self.kept_columns(number).or_else(spare).unwrap_or_default()
+        self.columns_now(number).unwrap_or_default()
     }
 
     fn header(&self, number: u32) -> (WriterId, [u8; 32]) {
@@ -287,7 +294,7 @@ pub(super) struct Mapped {
     /// For each pack of the segment its number in the index, or [`UNUSED`], and its first row.
     packs: Box<[(u32, u32)]>,
     /// What the entries should say, made from the tables if they cannot be relied on.
-    spare: OnceLock<Vec<(ChunkPrefix, super::Location)>>,
+    spare: OnceLock<super::Sorted>,
 }
 
 /// A pack of a segment that the index has from elsewhere, or not at all.
@@ -314,10 +321,18 @@ impl Mapped {
 
     /// All locations of a chunk in packs that are used.
     pub(super) fn locations(&self, prefix: &ChunkPrefix) -> Vec<super::Location> {
-        match self.kept_locations(prefix) {
-            Some(locations) => locations,
-            None => super::of_prefix(self.spare.get_or_init(|| self.sort_tables()), prefix).collect(),
+        if let Some(locations) = self.kept_locations(prefix) {
+            return locations;
         }
+        if let Some(sorted) = self.spare.get() {
+            return super::of_prefix(sorted, prefix).collect();
+        }
+        let (sorted, is_whole) = self.sort_tables();
+        let locations = super::of_prefix(&sorted, prefix).collect();
+        if is_whole {
+            let _ = self.spare.set(sorted);
+        }
+        locations
     }
 
     fn kept_locations(&self, prefix: &ChunkPrefix) -> Option<Vec<super::Location>> {
@@ -334,13 +349,16 @@ impl Mapped {
         Some(locations)
     }
 
-    fn sort_tables(&self) -> Vec<(ChunkPrefix, super::Location)> {
-        let mut sorted = Vec::new();
+    /// What the entries should say, and whether the storage told all of it.
+    fn sort_tables(&self) -> (super::Sorted, bool) {
+        let (mut sorted, mut is_whole) = (super::Sorted::new(), true);
         for (pack, (number, _)) in (0u32..).zip(&self.packs).filter(|(_, (number, _))| *number != UNUSED) {
-            let rows = (0u32..).zip(self.segment.columns(pack).prefixes);
+            let columns = self.segment.columns_now(pack);
+            is_whole &= columns.is_some();
+            let rows = (0u32..).zip(columns.unwrap_or_default().prefixes);
             sorted.extend(rows.map(|(row, prefix)| (*prefix, super::Location { pack: *number, row })));
         }
         sorted.sort_unstable_by_key(|(prefix, _)| *prefix);
-        sorted
+        (sorted, is_whole)
     }
 }

@@ -234,15 +234,16 @@ fn chunks_are_good(loader: &Loader<'_>, pack: &OpenPack, number: u32, payloads: 
 
 /// Decodes the patches of packs that were read, and finds what of them, or of what they are made from, is bad though it could be opened.
 fn check_patches(loader: &Loader<'_>, packs: &[u32], read: &mut Read) -> Result<()> {
-    let mut patches = Vec::new();
-    for number in packs {
+    let bad = &read.bad;
+    // One after the other: a list of all would grow with the repository.
+    let patches = packs.iter().flat_map(|number| {
         let pack = loader.index.pack(*number);
-        let is_bad = |frame: u32| read.bad.contains(pack.place.id, frame);
-        let rows = (0u32..).zip(pack.table.prefixes()).map(|(row, _)| row).filter(|row| pack.table.depth(*row) > 0);
-        let good = rows.filter(|row| !pack.table.row(*row).is_some_and(|(_, frame, _)| is_bad(frame)));
-        patches.extend(good.map(|row| Location { pack: *number, row }));
-    }
-    loader.rehash(&patches)?;
+        let is_bad =
+            move |row: u32| pack.table.row(row).is_some_and(|(_, frame, _)| bad.contains(pack.place.id, frame));
+        let rows = (0u32..pack.table.len() as u32).filter(move |row| pack.table.depth(*row) > 0 && !is_bad(*row));
+        rows.map(|row| Location { pack: *number, row })
+    });
+    loader.rehash(patches)?;
     let found = loader.bad().without(&read.bad);
     if found.is_empty() {
         return Ok(());

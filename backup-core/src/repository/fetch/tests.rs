@@ -26,7 +26,7 @@ impl Place {
             let rows = (0..open.table.len() as u32).filter(|row| open.table.depth(*row) > 0);
             rows.map(move |row| Location { pack, row })
         });
-        rehashed.rehash(&patches.collect::<Vec<_>>()).unwrap();
+        rehashed.rehash(patches).unwrap();
         // A check opens what is stored whole by itself; here the loading of it alone stands for that.
         let mut bad = rehashed.bad();
         bad.extend(&alone.bad());

@@ -34,6 +34,30 @@ fn replace_or_write(file: &Path, bytes: &[u8]) {
 }
 
 #[test]
+fn a_storage_that_fails_while_tables_are_read_again_is_an_error_and_no_loss() {
+    let mut world = World::new();
+    world.store(4, 60);
+    let local = world.local();
+    world.load_all(Some(&local));
+    let [file] = &world.files()[..] else { panic!("one segment") };
+    let mut flipped = std::fs::read(file).unwrap();
+    let segment = Segment::open(&local, &local.folder.list()[0].0, &Arc::new(world.reread())).unwrap();
+    flipped[Layout::offset(segment.layout.first_block(Part::Prefixes)) as usize] ^= 1;
+    replace(file, &flipped);
+    let repository = &world.place.repository;
+    let cancel = crate::progress::Cancel::new();
+    let storage = repository.storage.clone().with_cancel(cancel.clone());
+    let reading = Reading { storage: &storage, workers: &repository.workers, keys: &repository.keys };
+    let load = |voids| Index::load(reading, Some(&local), &Environment::default(), world.places(), voids).unwrap().0;
+    let index = load(&Voids::default());
+    let prefix = world.place.id(&world.plaintexts[0]).prefix();
+    cancel.cancel();
+    assert!(!index.contains(&prefix));
+    assert!(matches!(index.take_trouble(), Err(Error::Interrupted)));
+    assert!(index.take_trouble().is_ok() && !index.contains(&prefix) && index.take_trouble().is_err());
+}
+
+#[test]
 fn a_bit_that_flips_while_segments_are_merged_is_not_copied() {
     let mut world = World::new();
     world.store(9, 60);
