@@ -12,7 +12,7 @@ use kit::{head, median, mib, row, runs};
 /// A kernel: its name, the bytes that it works on, and its seconds.
 type Kernel = (&'static str, fn(&Bytes, &Seconds) -> u64, fn(&Seconds) -> f64);
 
-const KERNELS: [Kernel; 10] = [
+const KERNELS: [Kernel; 11] = [
     ("read", |bytes, _| bytes.len(), |seconds| seconds.read),
     ("copy in memory", |bytes, _| bytes.solid(), |seconds| seconds.copy),
     ("FastCDC, 64 KiB", |bytes, _| bytes.solid(), |seconds| seconds.cut),
@@ -21,6 +21,7 @@ const KERNELS: [Kernel; 10] = [
     ("zstd 3, 1 MiB", |bytes, _| bytes.compressible(), |seconds| seconds.compress_3),
     ("XChaCha20-Poly1305", |_, seconds| seconds.stored as u64, |seconds| seconds.seal),
     ("BLAKE3 of packs", |_, seconds| seconds.stored as u64, |seconds| seconds.pack),
+    ("read packs", |_, seconds| seconds.stored as u64, |seconds| seconds.fetch),
     ("decompression", |bytes, _| bytes.compressible(), |seconds| seconds.decompress),
     ("write to memory", |bytes, _| bytes.len(), |seconds| seconds.write),
 ];

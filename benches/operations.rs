@@ -1,4 +1,7 @@
-//! Whole operations on each corpus: rate, ratio to the bare kernels over the same bytes in the same run, bytes, requests, memory.
+//! Whole operations on each corpus: rate, ratio to the bare kernels over the same bytes in the same run, bytes, requests, memory and allocations.
+//!
+//! An operation runs in a process of its own, with a cache, as the command has one; every round has a new repository. What a changed backup cannot do without is counted as looking up all
+//! files, and reading, cutting and hashing those that differ: what is new in them is not known beforehand. An unchanged one stands beside `find`, too, which looks up the same files on one thread.
 #![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 mod corpus;
@@ -6,25 +9,52 @@ mod kit;
 
 use std::error::Error;
 use std::path::Path;
+use std::process::Command;
 
 use backup_core::repository::open::InitOptions;
-use corpus::Corpus;
+use corpus::releases::{Release, make_releases};
 use kit::kernels::{Bytes, Seconds};
 use kit::tasks::{self, Place, Took};
 use kit::{head, median, mib, row, runs};
 
 const LEVEL: &str = "3";
 
-/// What the kernels alone would take for an operation.
-type OfKernels = fn(&Seconds) -> f64;
+/// What the kernels took in a round.
+struct Kernels {
+    /// Over the whole corpus.
+    all: Seconds,
+    /// Over the files that the next version changes.
+    changed: Option<Seconds>,
+    /// `find -printf '%s %T@'`, where it is installed.
+    find: f64,
+}
 
-/// An operation: its name, and the seconds of the kernels that it cannot do without.
+/// What the kernels alone would take for an operation.
+type OfKernels = fn(&Kernels) -> f64;
+
+/// Operations in the order in which they run: their names, and the seconds of the kernels that they cannot do without.
 const OPERATIONS: [(&str, OfKernels); 5] = [
-    ("first backup", Seconds::backup),
-    ("unchanged backup", |seconds| seconds.stat),
-    ("restore", Seconds::restore),
-    ("check --read-data", Seconds::check),
-    ("changed backup", |_| f64::NAN),
+    ("first backup", |kernels| kernels.all.backup()),
+    ("unchanged backup", |kernels| kernels.all.stat),
+    ("restore", |kernels| kernels.all.restore()),
+    ("check --read-data", |kernels| kernels.all.check()),
+    ("changed backup", |kernels| kernels.changed.map_or(f64::NAN, |changed| kernels.all.stat + changed.look())),
+];
+
+const COLUMNS: [&str; 13] = [
+    "operation",
+    "s",
+    "MiB/s",
+    "kernels MiB/s",
+    "ratio",
+    "stored MiB",
+    "requests",
+    "memory MiB",
+    "mapped MiB",
+    "allocations",
+    "per file",
+    "per MiB",
+    "allocated MiB",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,76 +62,78 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let directory = kit::work_directory()?;
-    for corpus in corpus::make_all(directory.path(), kit::corpus_bytes())? {
+    for mut release in make_releases(directory.path(), kit::corpus_bytes(), true)? {
+        let bytes = Bytes::load(&release.corpus.path)?;
+        let changed = changed_bytes(&release)?;
         let mut rounds = Vec::new();
         for number in 0..runs() {
-            let kernels = measure_kernels(&corpus)?;
-            let place = Place(directory.path().join(format!("{}-{number}.repository", corpus.name)));
-            rounds.push((kernels, round(&corpus, &place)?));
+            let kernels = measure_kernels(&bytes, changed.as_ref(), &release.corpus.path)?;
+            let place = Place(directory.path().join(format!("{}-{number}.repository", release.corpus.name)));
+            rounds.push((kernels, round(&mut release, &place)?));
             place.remove()?;
         }
-        if let Some(changed) = changed(&corpus, directory.path())? {
-            rounds.iter_mut().for_each(|(_, took)| took.push(changed.clone()));
-        }
-        print(&corpus, kit::stored_bytes(&corpus.path)?, &rounds);
+        print(release.corpus.name, &bytes, &rounds);
     }
     Ok(())
 }
 
-fn measure_kernels(corpus: &Corpus) -> Result<Seconds, Box<dyn Error>> {
+/// What differs in the next version; every page of a database has to be looked at.
+fn changed_bytes(release: &Release) -> Result<Option<Bytes>, Box<dyn Error>> {
+    Ok(match (release.corpus.name, release.beside()) {
+        (_, Some(beside)) => Some(Bytes::load_changed(beside, &release.corpus.path)?),
+        ("trading", None) => Some(Bytes::load(&release.corpus.path)?),
+        _ => None,
+    })
+}
+
+fn measure_kernels(bytes: &Bytes, changed: Option<&Bytes>, tree: &Path) -> Result<Kernels, Box<dyn Error>> {
     let cores = std::thread::available_parallelism()?.get();
-    Ok(kit::kernels::measure(&Bytes::load(&corpus.path)?, cores)?)
+    kit::warm(tree)?;
+    let find = kit::process::run(Command::new("find").arg(tree).args(["-printf", "%s %T@\n"]));
+    Ok(Kernels {
+        all: kit::kernels::measure(bytes, cores)?,
+        changed: changed.map(|changed| kit::kernels::measure(changed, cores)).transpose()?,
+        find: find.map_or(f64::NAN, |ran| ran.seconds),
+    })
 }
 
 /// One pass over all operations, each after its input was read once.
-fn round(corpus: &Corpus, place: &Place) -> Result<Vec<Took>, Box<dyn Error>> {
+fn round(release: &mut Release, place: &Place) -> Result<Vec<Took>, Box<dyn Error>> {
     drop(place.init(&InitOptions::new())?);
-    let (tree, repository) = (corpus.path.to_string_lossy(), place.0.to_string_lossy());
+    let path = release.corpus.path.clone();
+    let (tree, repository) = (path.to_string_lossy(), place.0.to_string_lossy());
+    let backup = || -> Result<Took, Box<dyn Error>> {
+        kit::warm(&path)?;
+        tasks::run(&["backup", &repository, &tree, LEVEL, "cached"])
+    };
+    let mut took = vec![backup()?, backup()?];
     let target = kit::memory_directory()?;
-    let mut took = Vec::new();
-    for _ in 0..2 {
-        kit::warm(&corpus.path)?;
-        took.push(tasks::run(&["backup", &repository, &tree, LEVEL])?);
-    }
     kit::warm(&place.0)?;
-    took.push(tasks::run(&["restore", &repository, &target.path().to_string_lossy()])?);
+    took.push(tasks::run(&["restore", &repository, &target.path().to_string_lossy(), "cached"])?);
     drop(target);
     kit::warm(&place.0)?;
-    took.push(tasks::run(&["check", &repository])?);
+    took.push(tasks::run(&["check", &repository, "cached"])?);
+    if release.advance()? {
+        took.push(backup()?);
+        release.go_back()?;
+    }
     Ok(took)
 }
 
-/// A backup after a day's changes. The corpus is changed once and for all, so this comes last and has one run.
-fn changed(corpus: &Corpus, directory: &Path) -> Result<Option<Took>, Box<dyn Error>> {
-    if !matches!(corpus.name, "source" | "large" | "mixed") {
-        return Ok(None);
-    }
-    let place = Place(directory.join("changed.repository"));
-    drop(place.init(&InitOptions::new())?);
-    let (tree, repository) = (corpus.path.to_string_lossy(), place.0.to_string_lossy());
-    tasks::run(&["backup", &repository, &tree, LEVEL])?;
-    corpus::change(corpus, kit::corpus_bytes())?;
-    kit::warm(&corpus.path)?;
-    let took = tasks::run(&["backup", &repository, &tree, LEVEL])?;
-    place.remove()?;
-    Ok(Some(took))
-}
-
-fn print(corpus: &Corpus, bytes: u64, rounds: &[(Seconds, Vec<Took>)]) {
-    let columns =
-        ["operation", "s", "MiB/s", "kernels MiB/s", "ratio", "stored MiB", "requests", "memory MiB", "mapped MiB"];
-    head(&format!("{}: {:.0} MiB", corpus.name, mib(bytes)), &columns);
+fn print(corpus: &str, bytes: &Bytes, rounds: &[(Kernels, Vec<Took>)]) {
+    let (megabytes, files) = (mib(bytes.len()), bytes.count_files());
+    head(&format!("{corpus}: {megabytes:.0} MiB in {files} files"), &COLUMNS);
     for (number, (name, kernel)) in OPERATIONS.iter().enumerate().filter(|(number, _)| *number < rounds[0].1.len()) {
-        let of = |value: &dyn Fn(&Seconds, &Took) -> f64| {
+        let of = |value: &dyn Fn(&Kernels, &Took) -> f64| {
             median(rounds.iter().map(|(kernels, took)| value(kernels, &took[number])).collect())
         };
-        let number_of = |name: &'static str| of(&move |_: &Seconds, took: &Took| took.get(name));
+        let number_of = |name: &'static str| of(&move |_: &Kernels, took: &Took| took.get(name));
         let show =
             |value: f64, digits: usize| if value.is_nan() { "-".to_owned() } else { format!("{value:.digits$}") };
-        let rate = |seconds: f64| mib(bytes) / seconds;
+        let rate = |seconds: f64| megabytes / seconds;
         row(&[
             (*name).to_owned(),
-            show(number_of("seconds"), 2),
+            show(number_of("seconds"), 3),
             show(rate(number_of("seconds")), 0),
             show(of(&|kernels, _| rate(kernel(kernels))), 0),
             show(of(&|kernels, took| kernel(kernels) / took.get("seconds")), 2),
@@ -109,6 +141,15 @@ fn print(corpus: &Corpus, bytes: u64, rounds: &[(Seconds, Vec<Took>)]) {
             show(number_of("requests"), 0),
             show(number_of("own") / f64::from(1 << 20), 0),
             show(number_of("mapped") / f64::from(1 << 20), 0),
+            show(number_of("allocations"), 0),
+            show(number_of("allocations") / files as f64, 1),
+            show(number_of("allocations") / megabytes, 1),
+            show(number_of("allocated") / f64::from(1 << 20), 0),
         ]);
+    }
+    let find = median(rounds.iter().map(|(kernels, _)| kernels.find).collect());
+    if find.is_finite() {
+        let ratio = median(rounds.iter().map(|(kernels, took)| took[1].get("seconds") / kernels.find).collect());
+        println!("\n`find -printf '%s %T@'` takes {find:.3} s, an unchanged backup {ratio:.2} times that (aim: 2).");
     }
 }

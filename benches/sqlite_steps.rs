@@ -43,8 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn asked(name: &str, otherwise: usize, trial: usize) -> usize {
-    let asked = std::env::var(name).ok().and_then(|value| value.parse().ok());
-    asked.unwrap_or(if kit::is_trial() { trial } else { otherwise })
+    kit::asked(name).map_or(if kit::is_trial() { trial } else { otherwise }, |asked| asked as usize)
 }
 
 fn backup(place: &Place, tree: &Path) -> Result<Took, Box<dyn Error>> {
@@ -191,7 +190,7 @@ impl Run {
         std::fs::write(&self.copy, self.versions.last())?;
         let directory = self.copy.parent().ok_or("it lies in a directory")?;
         for (peer, stored) in &mut self.peers {
-            let bytes = peer.backup(directory)?;
+            let (bytes, _) = peer.backup(directory)?;
             stored.extend(step.map(|step| (step, bytes)));
         }
         Ok(())
@@ -209,7 +208,9 @@ impl Run {
             },
             Line { name: "changed pages, each compressed".to_owned(), points: numbered(&|step| step.bounds.alone) },
         ];
-        lines.extend(self.peers.iter().map(|(peer, points)| Line { name: peer.name.clone(), points: points.clone() }));
+        lines.extend(
+            self.peers.iter().map(|(peer, points)| Line { name: peer.name.to_owned(), points: points.clone() }),
+        );
         head("bytes that a step stores, on average", &["what", "KiB", "of Holdfast"]);
         let average =
             |line: &Line| line.points.iter().map(|point| point.1 as f64).sum::<f64>() / line.points.len().max(1) as f64;

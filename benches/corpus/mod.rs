@@ -1,15 +1,26 @@
 //! Seeded corpora: the same bytes on every machine and in every run.
 //!
 //! `HOLDFAST_BENCH_DIR` says where they are made (default: the system's temporary directory), `HOLDFAST_BENCH_MIB` how large each is (default 256), and
-//! `HOLDFAST_BENCH_TREE` names a real directory that is measured instead of them.
+//! `HOLDFAST_BENCH_CORPORA` which (names with commas between them; default: all). `HOLDFAST_BENCH_TREE` names a real directory that is measured instead of them.
+//! Where changes are measured, each has a next version: the seeded ones a day's, the real one what `HOLDFAST_BENCH_NEXT` names.
 #![allow(dead_code, reason = "each bench uses its part")]
+
+pub(crate) mod releases;
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::kit::trading::Trading;
+
 /// The kinds of corpora, in the order in which they are measured.
-pub(crate) const NAMES: [&str; 5] = ["source", "large", "random", "zeros", "mixed"];
+pub(crate) const NAMES: [&str; 6] = ["source", "large", "random", "zeros", "trading", "mixed"];
+
+/// The database in the corpus of that name.
+pub(crate) const DATABASE: &str = "trading.db";
+
+/// The largest file of a source tree.
+const FILE_BYTES_MAX: u64 = 48 << 10;
 
 /// A directory to be backed up.
 pub(crate) struct Corpus {
@@ -56,45 +67,68 @@ pub(crate) fn make_all(directory: &Path, bytes: u64) -> io::Result<Vec<Corpus>> 
     if let Some(tree) = std::env::var_os("HOLDFAST_BENCH_TREE") {
         return Ok(vec![Corpus { name: "tree", path: fs::canonicalize(tree)? }]);
     }
-    let corpora: Vec<Corpus> = NAMES.into_iter().map(|name| Corpus { name, path: directory.join(name) }).collect();
+    let asked = std::env::var("HOLDFAST_BENCH_CORPORA").unwrap_or_else(|_| NAMES.join(","));
+    let is_asked = |name: &&str| asked.split(',').any(|asked| asked == *name);
+    let named = NAMES.into_iter().filter(is_asked);
+    let corpora: Vec<Corpus> = named.map(|name| Corpus { name, path: directory.join(name) }).collect();
     for corpus in &corpora {
         make(corpus.name, &corpus.path, bytes)?;
     }
-    // A backup reads anew what changed within two seconds of it; the second one is to find everything unchanged.
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    settle();
     Ok(corpora)
+}
+
+/// A backup reads anew what changed within two seconds of it; this waits for longer, so that the next one finds everything unchanged.
+pub(crate) fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(2500));
 }
 
 /// Makes one corpus of about so many bytes.
 pub(crate) fn make(name: &str, directory: &Path, bytes: u64) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     match name {
-        "source" => source_tree(directory, bytes, 1),
+        "source" => source_tree(directory, bytes, 1, FILE_BYTES_MAX),
         "large" => large_file(&directory.join("large.img"), bytes, 0),
         "random" => random_files(directory, bytes),
         "zeros" => write_in_parts(&directory.join("zeros.img"), bytes, |part| part.fill(0)),
+        "trading" => Trading::create(&directory.join(DATABASE), 1, bytes).map(drop).map_err(io::Error::other),
+        // Thousands of small files, and two that are cut.
+        "guard" => {
+            source_tree(&directory.join("source"), bytes / 2, 3, 4096)?;
+            large_file(&directory.join("large.img"), bytes / 4, 0)?;
+            random_files(directory, bytes / 4)
+        }
+        // As a home directory is, half of it incompressible: nine tenths of that as media, and half of each record of the large file.
         _ => {
-            source_tree(&directory.join("source"), bytes * 4 / 10, 2)?;
-            fs::create_dir_all(directory.join("media"))?;
-            random_files(&directory.join("media"), bytes * 3 / 10)?;
-            large_file(&directory.join("large.img"), bytes * 2 / 10, 0)?;
-            write_in_parts(&directory.join("zeros.img"), bytes / 10, |part| part.fill(0))
+            source_tree(&directory.join("source"), bytes * 4 / 10, 2, FILE_BYTES_MAX)?;
+            media_files(&directory.join("media"), bytes * 45 / 100)?;
+            large_file(&directory.join("large.img"), bytes / 10, 0)?;
+            write_in_parts(&directory.join("zeros.img"), bytes * 5 / 100, |part| part.fill(0))
         }
     }
 }
 
 /// Changes a corpus as a day of work does: one file in fifty of a source tree, one block in a hundred of a large file with a short insertion before each tenth of these.
-pub(crate) fn change(corpus: &Corpus, bytes: u64) -> io::Result<()> {
-    match corpus.name {
-        "source" => source_changes(&corpus.path, 1),
-        "large" => large_file(&corpus.path.join("large.img"), bytes, 1),
-        "mixed" => large_file(&corpus.path.join("large.img"), bytes * 2 / 10, 1),
-        _ => Ok(()),
+/// A database is changed by its own steps instead. Returns whether there is anything to change.
+pub(crate) fn change(name: &str, directory: &Path, bytes: u64) -> io::Result<bool> {
+    match name {
+        "source" => source_changes(directory, 1)?,
+        "large" => large_file(&directory.join("large.img"), bytes, 1)?,
+        "mixed" => {
+            source_changes(&directory.join("source"), 2)?;
+            large_file(&directory.join("large.img"), bytes / 10, 1)?;
+        }
+        "guard" => {
+            source_changes(&directory.join("source"), 3)?;
+            large_file(&directory.join("large.img"), bytes / 4, 1)?;
+        }
+        _ => return Ok(false),
     }
+    Ok(true)
 }
 
-/// Files of 1 to 48 KiB, fifty to a directory, of words that occur as unevenly as those of a program do.
-fn source_tree(directory: &Path, bytes: u64, seed: u64) -> io::Result<()> {
+/// Files of 1 KiB to `most`, fifty to a directory, of words that occur as unevenly as those of a program do.
+fn source_tree(directory: &Path, bytes: u64, seed: u64, most: u64) -> io::Result<()> {
     let words = vocabulary(seed);
     let mut random = Random::new(seed);
     let (mut written, mut number) = (0, 0);
@@ -106,7 +140,7 @@ fn source_tree(directory: &Path, bytes: u64, seed: u64) -> io::Result<()> {
         }
         // Sizes are uneven, too: most files are small, and most bytes lie in the others.
         let skewed = random.below(256) * random.below(256);
-        let length = 1024 + (skewed * 47 * 1024 / 65_536) as usize;
+        let length = 1024 + (skewed * (most - 1024) / 65_536) as usize;
         source_text(&mut random, &words, length, &mut text);
         fs::write(below.join(format!("file-{number:06}.c")), &text)?;
         written += text.len() as u64;
@@ -188,6 +222,25 @@ fn random_files(directory: &Path, bytes: u64) -> io::Result<()> {
         let length = FILE_BYTES.min(bytes - number * FILE_BYTES);
         let mut random = Random::new(number + 77);
         write_in_parts(&directory.join(format!("{number:05}.bin")), length, |part| random.fill(part))?;
+    }
+    Ok(())
+}
+
+/// Incompressible files in all sizes from 4 KiB to 64 MiB: of each size about as many bytes as of any other.
+fn media_files(directory: &Path, bytes: u64) -> io::Result<()> {
+    let mut random = Random::new(6);
+    let (mut written, mut number) = (0, 0_u64);
+    while written < bytes {
+        let below = directory.join(format!("album-{:03}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&below)?;
+        }
+        // One file in two belongs to the smallest size, one in four to the next, and so on.
+        let least = 4096_u64 << random.next().trailing_zeros().min(14);
+        let length = (least / 2 + random.below(least)).min(bytes - written).max(1);
+        write_in_parts(&below.join(format!("{number:06}.bin")), length, |part| random.fill(part))?;
+        written += length;
+        number += 1;
     }
     Ok(())
 }

@@ -3,20 +3,28 @@
 //! Every operation runs in a process of its own, so that its peak of memory is its own; the bench calls itself with the task as its arguments.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub(crate) mod allocations;
+pub(crate) mod bars;
+pub(crate) mod bytes;
 pub(crate) mod chains;
+pub(crate) mod contest;
 pub(crate) mod kernels;
+pub(crate) mod memory;
 pub(crate) mod peers;
 pub(crate) mod plot;
+pub(crate) mod process;
+pub(crate) mod seeded;
 pub(crate) mod tasks;
 pub(crate) mod trading;
 pub(crate) mod versions;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+pub(crate) use memory::PeakMemory;
 
 /// MiB of a number of bytes.
 pub(crate) fn mib(bytes: u64) -> f64 {
@@ -28,15 +36,19 @@ pub(crate) fn is_trial() -> bool {
     !std::env::args().any(|argument| argument == "--bench")
 }
 
-/// Repetitions of everything that is timed.
+/// Repetitions of everything that is timed: three, or what `HOLDFAST_BENCH_RUNS` says.
 pub(crate) fn runs() -> usize {
-    if is_trial() { 1 } else { 3 }
+    if is_trial() { 1 } else { asked("HOLDFAST_BENCH_RUNS").unwrap_or(3).max(1) as usize }
+}
+
+/// A number that the environment gives.
+pub(crate) fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Bytes of each corpus.
 pub(crate) fn corpus_bytes() -> u64 {
-    let asked = std::env::var("HOLDFAST_BENCH_MIB").ok().and_then(|mib| mib.parse::<u64>().ok());
-    asked.unwrap_or(if is_trial() { 2 } else { 256 }) << 20
+    asked("HOLDFAST_BENCH_MIB").unwrap_or(if is_trial() { 2 } else { 256 }) << 20
 }
 
 /// A new directory to work in, removed with everything in it when it is dropped.
@@ -65,27 +77,42 @@ pub(crate) fn memory_directory() -> io::Result<tempfile::TempDir> {
     }
 }
 
-/// All regular files below a directory, in a fixed order.
-pub(crate) fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// A directory and the names of its regular files, in a fixed order.
+pub(crate) struct Directory {
+    pub path: PathBuf,
+    pub names: Vec<OsString>,
+}
+
+/// A directory and all below it, each before those that it holds, in a fixed order.
+pub(crate) fn directories_below(directory: &Path) -> io::Result<Vec<Directory>> {
+    let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
-        let mut names: Vec<_> = fs::read_dir(&directory)?.collect::<io::Result<_>>()?;
-        names.sort_by_key(fs::DirEntry::file_name);
-        for entry in names {
+        let mut entries: Vec<_> = fs::read_dir(&directory)?.collect::<io::Result<_>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        let mut names = Vec::new();
+        for entry in entries {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 directories.push(entry.path());
             } else if kind.is_file() {
-                files.push(entry.path());
+                names.push(entry.file_name());
             }
         }
+        found.push(Directory { path: directory, names });
     }
-    Ok(files)
+    Ok(found)
 }
 
-/// Reads everything once, so that the next reading comes from the page cache. Returns the bytes.
+/// All regular files below a directory, in a fixed order.
+pub(crate) fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let directories = directories_below(directory)?;
+    Ok(directories.iter().flat_map(|found| found.names.iter().map(|name| found.path.join(name))).collect())
+}
+
+/// Lets what others wrote reach the disk, and reads everything once, so that the next reading comes from the page cache. Returns the bytes.
 pub(crate) fn warm(directory: &Path) -> io::Result<u64> {
+    rustix::fs::sync();
     let mut buffer = Vec::new();
     let mut total = 0;
     for path in files_below(directory)? {
@@ -128,55 +155,23 @@ pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     (result, start.elapsed().as_secs_f64())
 }
 
-/// Samples this process's memory until it is asked.
-pub(crate) struct PeakMemory {
-    stop: Arc<AtomicBool>,
-    sampler: std::thread::JoinHandle<(u64, u64)>,
+/// A row of a Markdown table.
+pub(crate) fn row_text(cells: &[String]) -> String {
+    format!("| {} |", cells.join(" | "))
 }
 
-impl PeakMemory {
-    /// Begins to sample, every two milliseconds.
-    pub(crate) fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        let sampler = std::thread::spawn(move || {
-            let mut peak = (0, 0);
-            loop {
-                let (own, mapped) = memory_now();
-                peak = (peak.0.max(own), peak.1.max(mapped));
-                if flag.load(Ordering::Relaxed) {
-                    return peak;
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
-        Self { stop, sampler }
-    }
-
-    /// The peaks in bytes: anonymous and shared memory, which nobody can take away, and mapped files, which the system can.
-    pub(crate) fn stop(self) -> (u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.sampler.join().unwrap_or_default()
-    }
-}
-
-fn memory_now() -> (u64, u64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
-    };
-    (field("RssAnon:") + field("RssShmem:"), field("RssFile:"))
+/// The title and head of a Markdown table.
+pub(crate) fn head_text(title: &str, columns: &[&str]) -> String {
+    let names: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
+    format!("\n{title}\n\n{}\n{}", row_text(&names), row_text(&vec!["---".to_owned(); columns.len()]))
 }
 
 /// Prints a row of a Markdown table.
 pub(crate) fn row(cells: &[String]) {
-    println!("| {} |", cells.join(" | "));
+    println!("{}", row_text(cells));
 }
 
 /// Prints the head of a Markdown table.
 pub(crate) fn head(title: &str, columns: &[&str]) {
-    println!("\n{title}\n");
-    row(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
-    row(&vec!["---".to_owned(); columns.len()]);
+    println!("{}", head_text(title, columns));
 }

@@ -102,7 +102,8 @@ fn bytes_of(power: u32) -> String {
     format!("{} {unit}", 10u64.pow(power - of))
 }
 
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, colour: &str, text: &str) {
+/// Writes some text.
+pub(super) fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, colour: &str, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>");
 }

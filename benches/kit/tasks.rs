@@ -1,6 +1,6 @@
 //! Operations of the library, each in a process of its own: [`run`] starts one and reads what it took, [`serve`] is that process.
 //!
-//! A task is a list of words; its answer is one line of `name=number` words on standard output.
+//! A task is a list of words; its answer is one line of `name=number` words on standard output. A last word `cached` opens the repository with a cache beside it, as the command does.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,7 +20,12 @@ use backup_core::repository::open::InitOptions;
 use backup_core::source::files::Files;
 use backup_core::storage::{Cache, Counts, Storage, StorageOptions};
 
-const TASK: &str = "--holdfast-task";
+use super::{PeakMemory, allocations, seeded};
+
+/// The word before a task.
+pub(crate) const TASK: &str = "--holdfast-task";
+/// With this set to a number, a process works on one thread, in a world that follows from the number, and watches nothing that depends on time.
+pub(crate) const SEED: &str = "HOLDFAST_BENCH_SEED";
 
 /// What a task took.
 #[derive(Clone, Debug, Default)]
@@ -58,9 +63,25 @@ impl Place {
 
     /// Makes the repository.
     pub(crate) fn init(&self, options: &InitOptions) -> Result<Repository, Box<dyn Error>> {
-        let key = KeyFile::generate(&Environment::default());
+        self.init_with(options, &Environment::default(), self.options())
+    }
+
+    /// Makes it in a world that follows from a seed.
+    pub(crate) fn init_seeded(&self, seed: u64) -> Result<Repository, Box<dyn Error>> {
+        let environment = seeded::environment(seed);
+        let options = self.options().threads(1).environment(environment.clone());
+        self.init_with(&InitOptions::new(), &environment, options)
+    }
+
+    fn init_with(
+        &self,
+        options: &InitOptions,
+        environment: &Environment,
+        opening: RepositoryOptions,
+    ) -> Result<Repository, Box<dyn Error>> {
+        let key = KeyFile::generate(environment);
         std::fs::write(self.key_path(), key.to_text().as_bytes())?;
-        Ok(Repository::init(self.storage()?, &Key::File(key), options, self.options())?)
+        Ok(Repository::init(self.storage()?, &Key::File(key), options, opening)?)
     }
 
     /// Opens it.
@@ -81,7 +102,11 @@ impl Place {
 
     /// Every opening with the same state, as one installation has it.
     pub(crate) fn options(&self) -> RepositoryOptions {
-        RepositoryOptions::new().state_dir(self.0.with_extension("state"))
+        let options = RepositoryOptions::new().state_dir(self.0.with_extension("state"));
+        match super::asked(SEED) {
+            Some(seed) => options.threads(1).environment(seeded::environment(seed)),
+            None => options,
+        }
     }
 
     /// Removes repository, key and state.
@@ -110,24 +135,29 @@ pub(crate) fn serve() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(at) = arguments.iter().position(|argument| argument == TASK) else { return Ok(false) };
     let words: Vec<&str> = arguments[at + 1..].iter().map(String::as_str).collect();
-    let memory = super::PeakMemory::start();
+    let memory = super::asked(SEED).is_none().then(PeakMemory::start);
+    let (count_before, bytes_before) = allocations::so_far();
     let start = Instant::now();
     let (more, counts) = perform(&words)?;
     let seconds = start.elapsed().as_secs_f64();
-    let (own, mapped) = memory.stop();
+    let (count, bytes) = allocations::so_far();
+    let (own, mapped) = memory.map(PeakMemory::stop).unwrap_or_default();
     println!(
-        "seconds={seconds} own={own} mapped={mapped} requests={} read_bytes={} {more}",
+        "seconds={seconds} own={own} mapped={mapped} requests={} read_bytes={} allocations={} allocated={} {more}",
         counts.requests(),
-        counts.read_bytes
+        counts.read_bytes,
+        count - count_before,
+        bytes - bytes_before
     );
     Ok(true)
 }
 
 fn perform(words: &[&str]) -> Result<(String, Counts), Box<dyn Error>> {
+    let (words, is_cached) = words.strip_suffix(&["cached"]).map_or((words, false), |words| (words, true));
     let [verb, repository, rest @ ..] = words else { return Err("a task has a verb and a repository".into()) };
     let start = Instant::now();
     let place = Place(PathBuf::from(repository));
-    let mut repository = if rest == ["cached"] { place.open_cached()? } else { place.open()? };
+    let mut repository = if is_cached { place.open_cached()? } else { place.open()? };
     let opened = start.elapsed().as_secs_f64();
     let more = match (*verb, rest) {
         ("backup", [tree, level]) => {
@@ -163,7 +193,7 @@ fn perform(words: &[&str]) -> Result<(String, Counts), Box<dyn Error>> {
             let fetched = repository.storage().counts().read_bytes - before.read_bytes;
             format!("dump={} fetched={fetched}", start.elapsed().as_secs_f64())
         }
-        ("index", [] | ["cached"]) => format!("chunks={}", repository.count_chunks()?),
+        ("index", []) => format!("chunks={}", repository.count_chunks()?),
         _ => return Err(format!("unknown task {words:?}").into()),
     };
     let counts = repository.storage().counts();
