@@ -150,13 +150,13 @@ impl PackBuilder {
         self.length
     }
 
-    /// Whether the pack should be closed: it has `pack_bytes`, and its padding would be small now. What counts as small grows, and a quarter of `pack_bytes` later it is closed in any case.
+    /// Whether the pack should be closed: it has `pack_bytes`, and its padding would be small now. What counts as small grows, and half of `pack_bytes` later it is closed in any case.
     pub(crate) fn is_full(&self, pack_bytes: u64) -> bool {
         if self.table.row_depth.len() as u64 >= PACK_CHUNKS_MAX / 2 {
             return true;
         }
         let Some(over) = self.length.checked_sub(pack_bytes) else { return false };
-        let patience = pack_bytes / 4;
+        let patience = pack_bytes / 2;
         if over >= patience {
             return true;
         }

@@ -49,7 +49,7 @@ impl Default for InitOptions {
             cost: PasswordCost::default(),
             further: Vec::new(),
             chunk_bytes_avg: 64 << 10,
-            frame_bytes: 2 << 20,
+            frame_bytes: 3 << 20,
             pack_bytes: 16 << 20,
             page_group_bytes: 4 << 10,
         }
@@ -92,7 +92,7 @@ impl InitOptions {
         self
     }
 
-    /// Plaintext bytes that share a frame, about: 64 KiB to 16 MiB; 2 MiB by default.
+    /// Plaintext bytes that share a frame, about: 64 KiB to 16 MiB; 3 MiB by default.
     pub fn frame_bytes(mut self, bytes: u32) -> Self {
         self.frame_bytes = bytes;
         self
