@@ -111,7 +111,7 @@ fn sweep_backup(world: World) {
 fn a_backup_of_many_packs_can_stop_at_its_last_writes() {
     let start = Start::new(World::lasting());
     let part = |part: u32| (0..60_000).map(|line| format!("{part} {line:08}\n")).collect::<String>().into_bytes();
-    let tree = (0..7).fold(second_tree(), |tree, number| tree.with(&format!("parts/{number}"), part(number)));
+    let tree = (0..14).fold(second_tree(), |tree, number| tree.with(&format!("parts/{number}"), part(number)));
     let (medium, faults) = (medium_of(&start.objects), Faults::new(Mode::Count));
     let world = start.world.copied();
     backup(&mut world.open(&medium.clone().layer(faults.layer())).unwrap(), &tree).unwrap();
