@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Directory;
 
-const FRAME_BYTES: usize = 3 << 20;
+pub(super) const FRAME_BYTES: usize = 3 << 20;
 /// Long files are divided, so that all threads have work.
 pub(super) const PART_BYTES: usize = 1 << 20;
 const STRETCH_BYTES: usize = 8 << 20;

@@ -15,12 +15,12 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, Timespec, Timestamps, futimens, mkdirat, openat, statat};
 
 pub(crate) use super::bytes::Bytes;
-use super::bytes::{Frame, Job, PART_BYTES};
+use super::bytes::{FRAME_BYTES, Frame, Job, PART_BYTES};
 use super::timed;
 use crate::corpus::Random;
 
 const CHUNK_BYTES: usize = 64 << 10;
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = FRAME_BYTES;
 /// What is read of packs at once.
 const FETCH_BYTES: usize = 4 << 20;
 const FOUND: &str = "the corpus stays as it is";
