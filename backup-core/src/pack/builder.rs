@@ -108,8 +108,8 @@ impl PlainFrame {
 pub(crate) struct PackBuilder {
     header: [u8; HEADER_BYTES],
     sealer: Sealer,
-    /// The frames, not sealed yet, and where each begins.
-    frames: Vec<(u64, Vec<u8>)>,
+    /// The frames, not sealed yet.
+    frames: Vec<Vec<u8>>,
     /// Bytes of the header and of all frames, once they are sealed.
     length: u64,
     table: TableBody,
@@ -120,8 +120,6 @@ pub(crate) struct PackBuilder {
 pub(crate) struct FinishedPack {
     /// The header, the blob of each frame, the sealed table with the trailer.
     pub(crate) parts: Vec<Vec<u8>>,
-    /// Where each part begins.
-    offsets: Vec<u64>,
     pub(crate) length: u64,
     pub(crate) table_offset: u64,
     pub(crate) table_length: u32,
@@ -141,7 +139,7 @@ impl PackBuilder {
         let stored = frame.buffer.len() + SEAL_OVERHEAD_BYTES as usize - NONCE_TAIL_BYTES;
         let stored = u32::try_from(stored).expect("frames are bounded by FRAME_PAYLOAD_BYTES_MAX");
         self.table.push_frame(stored, frame.encoding, frame.kind, &frame.rows);
-        self.frames.push((self.length, frame.buffer));
+        self.frames.push(frame.buffer);
         self.length += u64::from(stored);
     }
 
@@ -171,11 +169,9 @@ impl PackBuilder {
     pub(crate) fn finish(self) -> FinishedPack {
         let table_offset = self.length;
         let mut parts = vec![self.header.to_vec()];
-        let mut offsets = vec![0];
-        for (ordinal, (offset, mut buffer)) in (0u64..).zip(self.frames) {
+        for (ordinal, mut buffer) in (0u64..).zip(self.frames) {
             self.sealer.seal_in_place(&self.header, ordinal, &mut buffer);
             parts.push(buffer);
-            offsets.push(offset);
         }
         let record = record::encode(&self.table);
         let others = table_offset + SEAL_OVERHEAD_BYTES + TRAILER_BYTES;
@@ -185,8 +181,7 @@ impl PackBuilder {
         end.extend_from_slice(&encode_trailer(&self.header, table_length));
         let length = table_offset + end.len() as u64;
         parts.push(end);
-        offsets.push(table_offset);
-        FinishedPack { parts, offsets, length, table_offset, table_length }
+        FinishedPack { parts, length, table_offset, table_length }
     }
 }
 
@@ -202,8 +197,13 @@ impl FinishedPack {
 
     /// What is at an offset, if it is one of the parts.
     pub(crate) fn part(&self, offset: u64, length: u64) -> Option<&[u8]> {
-        let number = self.offsets.binary_search(&offset).ok()?;
-        self.parts.get(number).map(Vec::as_slice).filter(|part| part.len() as u64 == length)
+        let mut start = 0;
+        let part = self.parts.iter().find(|part| {
+            let is_it = start == offset;
+            start += part.len() as u64;
+            is_it
+        });
+        part.map(Vec::as_slice).filter(|part| part.len() as u64 == length)
     }
 
     /// The sealed table and the trailer.

@@ -205,7 +205,7 @@ pub(super) struct Ended {
     pub(super) hash: Option<[u8; 32]>,
 }
 
-/// Reads a small file whole. One that grew beyond all expectation is still read to its end.
+/// Reads a file whole that is not long. One that grew beyond all expectation is still read to its end.
 pub(super) fn read_file(handle: &dyn Handle, keys: &Arc<PeriodKeys>, with_hash: bool) -> FileRead {
     match handle.open() {
         Ok(reader) => FileRead {

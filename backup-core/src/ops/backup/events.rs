@@ -51,7 +51,7 @@ pub(super) enum Event {
     Ready(Found),
     /// Another name of a file whose first name came before.
     Linked(Found),
-    /// A small file; what was read of it comes out of the batches in the same order.
+    /// A file that is read whole; what was read of it comes out of the batches in the same order.
     File(Found),
     /// A long file begins, with the bytes of a group where it is cut at fixed places; segments and an end follow.
     Begin(Found, Option<u64>),
@@ -65,9 +65,9 @@ pub(super) enum Event {
 pub(super) enum Settled {
     /// Nothing of it is content.
     Step(Event),
-    /// A small file.
+    /// A file that was read whole.
     File(Found, FileRead),
-    /// A small file with patches under way; what was read of it lacks its content until then.
+    /// The same, with patches under way; what was read of it lacks its content until then.
     PatchedFile(Found, FileRead, Patched),
     /// A segment of a long file.
     Segment(Named),
@@ -103,7 +103,7 @@ impl Settled {
 /// Steps under way, and no more of them than memory should hold.
 pub(super) struct Queue {
     events: VecDeque<Event>,
-    /// What was read of small files, in batches, oldest first.
+    /// What was read of files read whole, in batches, oldest first.
     batches: VecDeque<ReadBatch>,
     /// Directories that files of those batches hold open.
     directories: usize,
@@ -183,7 +183,7 @@ impl Queue {
         Some(event)
     }
 
-    /// What was read of the small file that is next.
+    /// What was read of the next file that is read whole.
     pub(super) fn next_read(&mut self) -> FileRead {
         loop {
             if let Some(read) = self.read.next() {
