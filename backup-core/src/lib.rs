@@ -63,6 +63,7 @@ pub mod target;
 pub mod time;
 pub mod words;
 
+mod buffers;
 mod chunker;
 mod codec;
 mod compress;

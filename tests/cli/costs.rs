@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::world::World;
 
@@ -57,4 +58,28 @@ fn a_small_file_of_a_restore_costs_five_system_calls() {
     for name in ["fstat", "newfstatat", "statx", "fchown", "flistxattr", "fsync", "pread64", "lseek"] {
         assert!(of(name) < 40, "{name}: {} times more for {files} files", of(name));
     }
+}
+
+/// The most memory of its own that a run of a command on the world's repository had, in MiB, sampled while it ran.
+fn memory_mib(world: &World, arguments: &[&str]) -> u64 {
+    let mut run = world.repo_command().args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", run.id());
+    let mut most_kib = 0;
+    while run.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+        most_kib = most_kib.max(own.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(run.wait().unwrap().success());
+    most_kib >> 10
+}
+
+#[test]
+fn a_long_file_behind_a_small_one_that_nobody_reads_yet_is_not_held_in_memory() {
+    let world = World::new();
+    world.write("src/a-small-one", b"of which a batch is not full");
+    world.write("src/long", &vec![0; 600 << 20]);
+    let most = memory_mib(&world, &["backup", &world.text("src")]);
+    assert!((1..200).contains(&most), "{most} MiB");
 }

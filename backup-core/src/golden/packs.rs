@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::fixture::{Fixture, bytes, environment, id};
 use super::json::{Json, hex};
 use super::trees;
+use crate::buffers::Buffers;
 use crate::compress;
 use crate::crypto::{Sealer, hash};
 use crate::format::constants::*;
@@ -147,7 +148,7 @@ fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
     ];
     let mut chunks = Vec::new();
     for (number, (kind, level, plaintexts)) in (0u32..).zip(frames) {
-        let mut frame = PlainFrame::new(kind, 0);
+        let mut frame = PlainFrame::new(kind, &Buffers::new(0, 0));
         for plaintext in plaintexts {
             let is_node = kind == FRAME_NODE;
             let id = if is_node { fixture.keys.node_id(&plaintext) } else { fixture.keys.content_id(&plaintext) };

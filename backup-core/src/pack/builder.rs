@@ -1,5 +1,6 @@
 //! Makes one pack: frames are compressed by workers, put in, sealed together, and a table closes it. Single-use, so no nonce can repeat.
 
+use crate::buffers::Buffers;
 use crate::compress;
 use crate::crypto::{Hasher, NONCE_TAIL_BYTES, Sealer};
 use crate::environment::Environment;
@@ -20,14 +21,14 @@ pub(crate) struct PlainFrame {
     rows: Vec<Row>,
     /// The payloads, behind [`NONCE_TAIL_BYTES`] free bytes, so that a frame can be sealed where it is; empty where there is no chunk.
     buffer: Vec<u8>,
-    /// Bytes of payload that there will be, about.
-    bytes_expected: usize,
+    /// Where the buffer comes from, with room for a frame.
+    buffers: Buffers,
 }
 
 impl PlainFrame {
-    /// Begins a frame of one of the `FRAME_` kinds; there is room for so many bytes, and more if need be.
-    pub(crate) fn new(kind: u8, bytes_expected: usize) -> Self {
-        Self { kind, rows: Vec::new(), buffer: Vec::new(), bytes_expected }
+    /// Begins a frame of one of the `FRAME_` kinds, in a buffer that has room for most.
+    pub(crate) fn new(kind: u8, buffers: &Buffers) -> Self {
+        Self { kind, rows: Vec::new(), buffer: Vec::new(), buffers: buffers.clone() }
     }
 
     /// Adds a chunk as it is.
@@ -53,7 +54,7 @@ impl PlainFrame {
 
     fn extend(&mut self, payload: &[u8]) {
         if self.buffer.is_empty() {
-            self.buffer.reserve_exact(self.bytes_expected + payload.len() + SEAL_OVERHEAD_BYTES as usize);
+            self.buffer = self.buffers.take();
             self.buffer.resize(NONCE_TAIL_BYTES, 0);
         }
         self.buffer.extend_from_slice(payload);
@@ -97,7 +98,10 @@ impl PlainFrame {
             })
         });
         let (encoding, buffer) = match compressed {
-            Some(buffer) => (ENCODING_ZSTD, buffer),
+            Some(buffer) => {
+                self.buffers.give(self.buffer);
+                (ENCODING_ZSTD, buffer)
+            }
             None => (ENCODING_RAW, self.buffer),
         };
         CompressedFrame { buffer, encoding, kind: self.kind, rows: self.rows }
@@ -118,6 +122,8 @@ pub(crate) struct PackBuilder {
 
 /// A pack that is ready to be written.
 pub(crate) struct FinishedPack {
+    /// BLAKE3 of all parts.
+    pub(crate) id: PackId,
     /// The header, the blob of each frame, the sealed table with the trailer.
     pub(crate) parts: Vec<Vec<u8>>,
     pub(crate) length: u64,
@@ -169,8 +175,12 @@ impl PackBuilder {
     pub(crate) fn finish(self) -> FinishedPack {
         let table_offset = self.length;
         let mut parts = vec![self.header.to_vec()];
+        let mut hasher = Hasher::default();
+        hasher.update(&self.header);
         for (ordinal, mut buffer) in (0u64..).zip(self.frames) {
             self.sealer.seal_in_place(&self.header, ordinal, &mut buffer);
+            // Now, while it is in the processor's cache.
+            hasher.update(&buffer);
             parts.push(buffer);
         }
         let record = record::encode(&self.table);
@@ -180,21 +190,13 @@ impl PackBuilder {
         let table_length = u32::try_from(end.len()).expect("records are bounded by RECORD_BYTES_MAX");
         end.extend_from_slice(&encode_trailer(&self.header, table_length));
         let length = table_offset + end.len() as u64;
+        hasher.update(&end);
         parts.push(end);
-        FinishedPack { parts, length, table_offset, table_length }
+        FinishedPack { id: PackId(hasher.finish()), parts, length, table_offset, table_length }
     }
 }
 
 impl FinishedPack {
-    /// Names the pack.
-    pub(crate) fn id(&self) -> PackId {
-        let mut hasher = Hasher::default();
-        for part in &self.parts {
-            hasher.update(part);
-        }
-        PackId(hasher.finish())
-    }
-
     /// What is at an offset, if it is one of the parts.
     pub(crate) fn part(&self, offset: u64, length: u64) -> Option<&[u8]> {
         let mut start = 0;

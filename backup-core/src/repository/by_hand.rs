@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::buffers::Buffers;
 use crate::compress;
 use crate::environment::Environment;
 use crate::format::constants::FRAME_CONTENT;
@@ -56,7 +57,7 @@ impl Place {
     pub(crate) fn pack(&mut self, frames: &[&[Made]]) -> PackPlace {
         let mut builder = PackBuilder::new(&self.keys, self.repository.writer(), 256, &Environment::default());
         for chunks in frames {
-            let mut frame = PlainFrame::new(FRAME_CONTENT, 0);
+            let mut frame = PlainFrame::new(FRAME_CONTENT, &Buffers::new(0, 0));
             for chunk in *chunks {
                 match chunk.patch {
                     None => frame.push(chunk.prefix, &chunk.payload),
@@ -67,7 +68,7 @@ impl Place {
         }
         let finished = builder.finish();
         let place = PackPlace {
-            id: finished.id(),
+            id: finished.id,
             area: Area::Packs,
             domain: Arc::new(self.keys.domain().clone()),
             length: finished.length,

@@ -12,13 +12,14 @@ use super::Repository;
 use super::base::{AtHand, Patch, Remembered};
 use super::load::Loader;
 use super::news::Others;
+use crate::buffers::Buffers;
 use crate::compress::is_incompressible;
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
 use crate::id::{ChunkId, ChunkPrefix};
 use crate::keyring::PeriodKeys;
-use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PATCH_DEPTH_MAX};
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PATCH_DEPTH_MAX, SEAL_OVERHEAD_BYTES};
 use crate::pack::builder::PlainFrame;
 use crate::pack::reader::OpenPack;
 use crate::pipeline::{Ordered, Workers};
@@ -69,17 +70,19 @@ struct Stream {
     compressed: bool,
     /// A frame with so many bytes is full.
     frame_bytes: usize,
+    buffers: Buffers,
 }
 
 impl Stream {
-    fn new(kind: u8, compressed: bool, frame_bytes: usize) -> Self {
+    fn new(kind: u8, compressed: bool, frame_bytes: usize, buffers: &Buffers) -> Self {
         let area = if kind == FRAME_NODE { Area::Meta } else { Area::Packs };
-        Self { frame: PlainFrame::new(kind, frame_bytes), kind, area, compressed, frame_bytes }
+        let (frame, buffers) = (PlainFrame::new(kind, buffers), buffers.clone());
+        Self { frame, kind, area, compressed, frame_bytes, buffers }
     }
 
     /// Takes the frame out and begins another.
     fn take(&mut self) -> PlainFrame {
-        std::mem::replace(&mut self.frame, PlainFrame::new(self.kind, self.frame_bytes))
+        std::mem::replace(&mut self.frame, PlainFrame::new(self.kind, &self.buffers))
     }
 }
 
@@ -98,20 +101,25 @@ impl Saver {
         let workers = Arc::clone(&repository.workers);
         let under_way = 2 * workers.count() + 2;
         let frame_bytes = keys.parameters().frame_bytes as usize;
+        let short_bytes = |bytes: usize| frame_bytes.min(bytes);
+        // A frame is full once it has its bytes, so it may have nearly one chunk more.
+        let room = keys.chunker().bytes_max() + SEAL_OVERHEAD_BYTES as usize;
+        let long = Buffers::new(frame_bytes + room, 2 * under_way);
+        let short = Buffers::new(short_bytes(PAGES_FRAME_BYTES.max(PATCHES_FRAME_BYTES)) + room, under_way);
         let stream = |which| match which {
-            Which::Content => Stream::new(FRAME_CONTENT, true, frame_bytes),
-            Which::Incompressible => Stream::new(FRAME_CONTENT, false, frame_bytes),
-            Which::Pages => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PAGES_FRAME_BYTES)),
+            Which::Content => Stream::new(FRAME_CONTENT, true, frame_bytes, &long),
+            Which::Incompressible => Stream::new(FRAME_CONTENT, false, frame_bytes, &long),
+            Which::Pages => Stream::new(FRAME_CONTENT, true, short_bytes(PAGES_FRAME_BYTES), &short),
             // Patches are compressed each, but small: what they have in common is a tenth of them.
-            Which::Patches => Stream::new(FRAME_CONTENT, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
-            Which::Nodes => Stream::new(FRAME_NODE, true, frame_bytes),
-            Which::NodePatches => Stream::new(FRAME_NODE, true, frame_bytes.min(PATCHES_FRAME_BYTES)),
+            Which::Patches => Stream::new(FRAME_CONTENT, true, short_bytes(PATCHES_FRAME_BYTES), &short),
+            Which::Nodes => Stream::new(FRAME_NODE, true, frame_bytes, &long),
+            Which::NodePatches => Stream::new(FRAME_NODE, true, short_bytes(PATCHES_FRAME_BYTES), &short),
         };
         Self {
             streams: Which::ALL.map(stream),
             at_hand: None,
             patching: Ordered::new(16 * under_way),
-            packing: Packing::new(repository, &keys, under_way),
+            packing: Packing::new(repository, &keys, under_way, long),
             storage: repository.storage.clone(),
             keys,
             workers,

@@ -4,13 +4,14 @@
 //! Nothing is created before the first write, so that media without write permission can be read.
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::ObjectInfo;
+use super::direct;
 use super::name::{is_name, is_temporary, temporary_name};
 use crate::environment::Environment;
 use crate::time::Time;
@@ -154,7 +155,9 @@ impl Local {
             return sync_directory(directory);
         }
         let temporary = self.path(&temporary_name(name, &self.environment));
-        let written = write_synced(&temporary, parts).and_then(|()| std::fs::rename(&temporary, &path));
+        let written = direct::write_new(&temporary, parts)
+            .and_then(|file| file.sync_data())
+            .and_then(|()| std::fs::rename(&temporary, &path));
         if written.is_err() {
             // The error is told; that the rest of the file stays until it is stale is not worth another one.
             let _ = std::fs::remove_file(&temporary);
@@ -270,14 +273,6 @@ fn is_equal(path: &Path, parts: &[Vec<u8>]) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn write_synced(path: &Path, parts: &[Vec<u8>]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_data()
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {

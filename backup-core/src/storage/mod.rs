@@ -12,6 +12,7 @@ pub mod conformance;
 
 mod cache;
 mod counts;
+mod direct;
 mod folder;
 mod gate;
 mod home;
@@ -207,7 +208,7 @@ impl Storage {
     /// # Errors
     /// [`Error::Storage`], after which it is not known whether the object exists.
     pub fn write(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.write_parts(name, vec![bytes])
+        self.write_parts(name, vec![bytes]).map(drop)
     }
 
     /// Asks for the length of an object; `None` where there is none.
@@ -264,13 +265,13 @@ impl Storage {
 }
 
 impl Storage {
-    /// As [`Storage::write`], for an object that is in several pieces: a large one need not be copied together.
-    pub(crate) fn write_parts(&self, name: &str, parts: Vec<Vec<u8>>) -> Result<()> {
+    /// As [`Storage::write`], for an object that is in several pieces: a large one need not be copied together. Returns those whose memory is free.
+    pub(crate) fn write_parts(&self, name: &str, parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         name::check(name)?;
         Meters::add(&self.shared.meters.written_bytes, parts.iter().map(|part| part.len() as u64).sum());
         match &self.shared.backend {
-            Backend::Local(local) => self.try_local(Verb::Write, name, || local.write(name, &parts)),
-            Backend::Remote(remote) => remote.write(self.call(Verb::Write, name), parts),
+            Backend::Local(local) => self.try_local(Verb::Write, name, || local.write(name, &parts)).map(|()| parts),
+            Backend::Remote(remote) => remote.write(self.call(Verb::Write, name), parts).map(|()| Vec::new()),
         }
     }
 

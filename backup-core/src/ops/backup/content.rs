@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::buffers::Buffers;
 use crate::compress::is_incompressible;
 use crate::crypto::Hasher;
 use crate::format::tree::Attribute;
@@ -13,9 +14,9 @@ use crate::source::sqlite::probe::ProbeRequest;
 use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
 /// Files up to this size are read whole by one worker, small ones in batches; longer ones stream, and only their naming is shared among workers.
-pub(super) const WHOLE_FILE_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of a streaming file that one worker gets at a time.
-pub(super) const SEGMENT_BYTES: usize = 2 << 20;
+pub(super) const WHOLE_FILE_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of a streaming file that one worker gets at a time, at least.
+const SEGMENT_BYTES: usize = 2 << 20;
 /// Content up to this length stands in the entry.
 const INLINE_BYTES: usize = 64;
 const ZERO_RUN: usize = ZERO_RUN_BYTES_MIN as usize;
@@ -227,7 +228,8 @@ fn read_content(
     let mut cutter = Cutter::new(Arc::clone(keys), reader.page_bytes());
     let mut stretch_start = 0;
     loop {
-        let end = match reader.read(&mut buffer, SEGMENT_BYTES)? {
+        // One byte more than there should be shows that the end was reached.
+        let end = match reader.read(&mut buffer, WHOLE_FILE_BYTES_MAX as usize + 1)? {
             Stretch::Data(_) => continue,
             Stretch::Again => {
                 buffer.clear();
@@ -299,10 +301,18 @@ impl ContentHasher {
     }
 }
 
+/// Buffers for segments, of which so many may be under way: what is left behind the last cut point has room in front of the next.
+pub(super) fn segment_buffers(keys: &PeriodKeys, under_way: usize) -> Buffers {
+    Buffers::new(SEGMENT_BYTES + keys.chunker().bytes_max(), under_way + 2)
+}
+
 /// Reads a long file segment by segment.
 pub(super) struct Streaming {
     reader: Box<dyn ContentReader>,
     cutter: Cutter,
+    /// What segments lie in.
+    buffers: Buffers,
+    /// What was read behind the last cut point.
     carry: Vec<u8>,
     hasher: Option<ContentHasher>,
     ended: bool,
@@ -324,12 +334,14 @@ impl Streaming {
         keys: &Arc<PeriodKeys>,
         with_hash: bool,
         requests: Vec<ProbeRequest>,
+        buffers: &Buffers,
     ) -> std::io::Result<Self> {
         let mut reader = handle.open()?;
         reader.probe(requests);
         Ok(Self {
             cutter: Cutter::new(Arc::clone(keys), reader.page_bytes()),
             reader,
+            buffers: buffers.clone(),
             carry: Vec::new(),
             hasher: with_hash.then(ContentHasher::default),
             ended: false,
@@ -346,10 +358,11 @@ impl Streaming {
         if self.ended {
             return Ok(Segment::End);
         }
-        let mut buffer = std::mem::take(&mut self.carry);
-        buffer.reserve(SEGMENT_BYTES);
+        let mut buffer = self.buffers.take();
+        buffer.append(&mut self.carry);
         let mut cuts = Vec::new();
-        let wanted = buffer.len() + SEGMENT_BYTES;
+        // A carry of more than there was thought to be room for gets no smaller segment.
+        let wanted = self.buffers.bytes().max(buffer.len() + SEGMENT_BYTES / 2);
         let mut gap = None;
         while buffer.len() < wanted && gap.is_none() && !self.ended {
             let limit = wanted - buffer.len();
@@ -369,7 +382,8 @@ impl Streaming {
             }
         }
         let rest = self.cutter.cut(&buffer, self.ended || gap.is_some(), &mut cuts);
-        self.carry = buffer.split_off(buffer.len() - rest);
+        self.carry.extend_from_slice(&buffer[buffer.len() - rest..]);
+        buffer.truncate(buffer.len() - rest);
         if let Some(gap) = gap {
             self.cutter.pass(gap, &mut cuts);
         }

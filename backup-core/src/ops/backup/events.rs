@@ -122,7 +122,7 @@ struct ReadBatch {
 }
 
 /// Bytes of files that may be under way, in memory, beyond the last batch.
-const BYTES_MAX: u64 = 24 << 20;
+const BYTES_MAX: u64 = 16 << 20;
 /// Directories that files under way may hold open: each is a descriptor, and a process often has 1,024.
 const DIRECTORIES_MAX: usize = 256;
 /// Steps that wait behind work; each is an entry in memory.

@@ -39,8 +39,8 @@ impl Walk<'_, '_> {
                 }
                 self.save_file(found, read)
             }
-            Settled::Segment(named) => self.save_segment(&named),
-            Settled::PatchedSegment(patched) => self.save_segment(&patched.named.wait()),
+            Settled::Segment(named) => self.save_segment(named),
+            Settled::PatchedSegment(patched) => self.save_segment(patched.named.wait()),
         }
     }
 
@@ -192,16 +192,17 @@ impl Walk<'_, '_> {
         self.add(found)
     }
 
-    fn save_segment(&mut self, named: &Named) -> Result<()> {
+    fn save_segment(&mut self, named: Named) -> Result<()> {
         let buffer = &named.buffer;
         let (found, mut list, seen) = self.building.file.take().expect("segments come inside a file");
         if !seen && !list.is_grouped() {
             self.note_sqlite(&found, buffer);
         }
-        self.save_pieces(&mut list, named)?;
+        self.save_pieces(&mut list, &named)?;
         self.building.streamed_bytes += buffer.len() as u64;
         self.progress.advanced(0, buffer.len() as u64);
         self.building.file = Some((found, list, true));
+        self.segments.give(named.buffer);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::patching::Patching;
 use super::probes::Probing;
 use super::save::Building;
 use super::{Outcome, Run};
+use crate::buffers::Buffers;
 use crate::error::{Error, Result, unless_damage};
 use crate::format::database::DatabaseState;
 use crate::format::manifest::Counts;
@@ -39,6 +40,8 @@ pub(super) struct Walk<'r, 'a> {
     /// Directories entered and left so far: while it is equal, files lie in the same directory.
     entered: u64,
     pub(super) queue: Queue,
+    /// What segments of long files lie in.
+    pub(super) segments: Buffers,
     pub(super) patching: Patching,
     /// Files with several names, by their group: the first name's entry, once it is complete.
     pub(super) links: HashMap<u64, Option<Entry>>,
@@ -80,6 +83,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             loader = loader.remembering();
         }
         let work_max = 2 * run.repository.workers.count() + 2;
+        let segments = content::segment_buffers(run.saver.keys(), work_max);
         let requests = run.options.probes.clone();
         // What the parent found is a saving only: where it is lost, databases are read again.
         let before = match parent.filter(|_| !requests.is_empty()) {
@@ -95,6 +99,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             batch: Batch::default(),
             entered: 0,
             queue: Queue::new(work_max),
+            segments,
             patching: Patching::new(parent),
             links: HashMap::new(),
             building: Building::default(),
@@ -220,6 +225,8 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     /// Reads a long file: here, because its cut points depend on one another; naming and trying is left to workers.
     fn stream(&mut self, found: Found, handle: &dyn Handle) -> Result<()> {
+        // Nothing behind a file that nobody reads yet can be saved.
+        self.send_batch();
         let keys = Arc::clone(self.run.saver.keys());
         let mut found = found;
         match handle.attributes() {
@@ -230,7 +237,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             }
         }
         let requests = self.probing.requests(&self.path_here(&found.entry.name));
-        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash, requests);
+        let streaming = Streaming::open(handle, &keys, self.run.options.content_hash, requests, &self.segments);
         let group_bytes = streaming.as_ref().map_or(None, Streaming::group_bytes);
         // Of a database that was stored before, most groups are there already.
         let tries = group_bytes.is_none() || found.before.is_none();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Saved;
+use crate::buffers::Buffers;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::format::name::Area;
@@ -27,6 +28,7 @@ pub(super) struct Packing {
     writer: WriterId,
     pad_bytes_min: u64,
     areas: [OpenArea; 2],
+    buffers: Buffers,
     frames: Ordered<(Area, CompressedFrame)>,
     uploads: Ordered<Result<OpenPack>>,
     written: Vec<OpenPack>,
@@ -43,8 +45,8 @@ struct OpenArea {
 }
 
 impl Packing {
-    /// Begins; so many frames may be under way.
-    pub(super) fn new(repository: &Repository, keys: &Arc<PeriodKeys>, under_way: usize) -> Self {
+    /// Begins; so many frames may be under way, of which long ones lie in `buffers`.
+    pub(super) fn new(repository: &Repository, keys: &Arc<PeriodKeys>, under_way: usize, buffers: Buffers) -> Self {
         let class = repository.state.classes.get(&keys.domain().class);
         Self {
             keys: Arc::clone(keys),
@@ -54,6 +56,7 @@ impl Packing {
             writer: repository.writer(),
             pad_bytes_min: class.map_or(PAD_BYTES_MIN_DEFAULT, |class| u64::from(class.pad_bytes_min)),
             areas: Default::default(),
+            buffers,
             frames: Ordered::new(under_way),
             uploads: Ordered::new(UPLOADS_MAX),
             written: Vec::new(),
@@ -102,11 +105,11 @@ impl Packing {
         let Some(builder) = self.areas[area as usize].pack.take() else { return Ok(()) };
         let keeps_content = self.keeps_content(builder.len());
         let storage = self.storage.clone();
-        let keys = Arc::clone(&self.keys);
+        let (keys, buffers) = (Arc::clone(&self.keys), self.buffers.clone());
         self.uploads.push(Workers::submit_waiting(move || {
             let pack = builder.finish();
             let place = PackPlace {
-                id: pack.id(),
+                id: pack.id,
                 area,
                 domain: Arc::new(keys.domain().clone()),
                 length: pack.length,
@@ -115,7 +118,8 @@ impl Packing {
             };
             let open = place.open_table(&keys, pack.end().to_vec())?;
             place.keep(&open, |offset, length| pack.part(offset, length), &storage, keeps_content);
-            storage.write_parts(&place.name(), pack.parts)?;
+            let unused = storage.write_parts(&place.name(), pack.parts)?;
+            unused.into_iter().for_each(|buffer| buffers.give(buffer));
             Ok(open)
         }));
         while let Some(result) = self.uploads.next_ready() {
