@@ -9,7 +9,7 @@ use crate::tree::File;
 
 /// The top-level modules, layer by layer from the ground.
 const LAYERS: [&[&str]; 7] = [
-    &["id", "error", "limits", "path", "environment", "progress", "words", "time"],
+    &["id", "error", "limits", "path", "environment", "progress", "words", "time", "buffers"],
     &["codec", "chunker", "compress", "crypto", "pipeline"],
     &["format", "storage"],
     &["pack", "index", "ledger", "keyring", "source", "target"],

@@ -20,6 +20,7 @@ use crate::index::segment;
 use crate::limits::{PAD_BYTES_MIN_DEFAULT, SEAL_OVERHEAD_BYTES, TRAILER_BYTES};
 use crate::pack::builder::{PackBuilder, PlainFrame, TABLE_ORDINAL};
 use crate::pack::reader::PackPlace;
+use crate::pipeline::Workers;
 
 /// A chunk of a pack, as the vectors list it.
 struct Chunk {
@@ -155,7 +156,7 @@ fn built(fixture: &Fixture) -> (Vec<u8>, PackPlace, Vec<Chunk>) {
             frame.push(id.prefix(), &plaintext);
             chunks.push(Chunk { id, kind, frame: number, depth: 0, plaintext });
         }
-        builder.push(frame.compress(level));
+        builder.push(frame.compress(level), &Workers::new(Some(1)));
     }
     let pack = builder.finish();
     let bytes = pack.parts.concat();

@@ -1,4 +1,4 @@
-//! Makes one pack: frames are compressed by workers, put in, sealed together, and a table closes it. Single-use, so no nonce can repeat.
+//! Makes one pack: frames are compressed by workers, put in, sealed by workers, and a table closes it. Single-use, so no nonce can repeat.
 
 use crate::buffers::Buffers;
 use crate::compress;
@@ -11,6 +11,7 @@ use crate::format::table::{Row, TableBody};
 use crate::id::{ChunkPrefix, PackId, WriterId};
 use crate::keyring::PeriodKeys;
 use crate::limits::{PACK_CHUNKS_MAX, SEAL_OVERHEAD_BYTES, TRAILER_BYTES};
+use crate::pipeline::{Pending, Workers};
 
 /// The ordinal of the table, which no frame can have.
 pub(crate) const TABLE_ORDINAL: u64 = u64::MAX;
@@ -112,8 +113,8 @@ impl PlainFrame {
 pub(crate) struct PackBuilder {
     header: [u8; HEADER_BYTES],
     sealer: Sealer,
-    /// The frames, not sealed yet.
-    frames: Vec<Vec<u8>>,
+    /// The blobs of frames.
+    frames: Vec<Pending<Vec<u8>>>,
     /// Bytes of the header and of all frames, once they are sealed.
     length: u64,
     table: TableBody,
@@ -140,13 +141,18 @@ impl PackBuilder {
         Self { header, sealer, frames: Vec::new(), length, table: TableBody::default(), pad_bytes_min }
     }
 
-    /// Puts the next frame in.
-    pub(crate) fn push(&mut self, frame: CompressedFrame) {
+    /// Puts the next frame in, and lets a worker seal it.
+    pub(crate) fn push(&mut self, frame: CompressedFrame, workers: &Workers) {
         let stored = frame.buffer.len() + SEAL_OVERHEAD_BYTES as usize - NONCE_TAIL_BYTES;
         let stored = u32::try_from(stored).expect("frames are bounded by FRAME_PAYLOAD_BYTES_MAX");
         self.table.push_frame(stored, frame.encoding, frame.kind, &frame.rows);
-        self.frames.push(frame.buffer);
         self.length += u64::from(stored);
+        let (header, sealer, ordinal) = (self.header, self.sealer.clone(), self.frames.len() as u64);
+        let mut buffer = frame.buffer;
+        self.frames.push(workers.submit(move || {
+            sealer.seal_in_place(&header, ordinal, &mut buffer);
+            buffer
+        }));
     }
 
     /// Bytes of header and frames so far.
@@ -171,17 +177,16 @@ impl PackBuilder {
         padding <= length / 256 * (patience + 3 * over) / patience
     }
 
-    /// Seals the frames and closes the pack: table, padding, trailer.
+    /// Waits until the frames are sealed, and closes the pack: table, padding, trailer.
     pub(crate) fn finish(self) -> FinishedPack {
         let table_offset = self.length;
         let mut parts = vec![self.header.to_vec()];
         let mut hasher = Hasher::default();
         hasher.update(&self.header);
-        for (ordinal, mut buffer) in (0u64..).zip(self.frames) {
-            self.sealer.seal_in_place(&self.header, ordinal, &mut buffer);
-            // Now, while it is in the processor's cache.
-            hasher.update(&buffer);
-            parts.push(buffer);
+        for blob in self.frames {
+            let blob = blob.wait();
+            hasher.update(&blob);
+            parts.push(blob);
         }
         let record = record::encode(&self.table);
         let others = table_offset + SEAL_OVERHEAD_BYTES + TRAILER_BYTES;

@@ -14,6 +14,7 @@ use crate::id::{ChunkId, ChunkPrefix, PackId};
 use crate::index::Location;
 use crate::keyring::PeriodKeys;
 use crate::pack::reader::OpenPack;
+use crate::pipeline::Workers;
 use crate::storage::Storage;
 
 /// Bytes of opened frames that are kept for the next base.
@@ -95,6 +96,8 @@ struct State {
     kept: Recent<FrameId>,
     /// Frames that somebody is opening.
     under_way: HashSet<FrameId>,
+    /// Frames that a worker was asked to open.
+    asked: HashSet<FrameId>,
 }
 
 /// A frame of a pack.
@@ -102,8 +105,8 @@ type FrameId = (PackId, u32);
 
 impl Default for Remembered {
     fn default() -> Self {
-        let state = Mutex::new(State { kept: Recent::new(KEPT_BYTES), under_way: HashSet::new() });
-        Self(Arc::new(Shared { state, changed: Condvar::new() }))
+        let state = State { kept: Recent::new(KEPT_BYTES), under_way: HashSet::new(), asked: HashSet::new() };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
     }
 }
 
@@ -116,9 +119,16 @@ impl Remembered {
         self.lock().kept.put(key, Arc::clone(payloads));
     }
 
+    /// Whether a frame is neither remembered nor being opened, and nobody was asked to open it before.
+    fn ask(&self, key: FrameId) -> bool {
+        let mut state = self.lock();
+        state.kept.get(&key).is_none() && !state.under_way.contains(&key) && state.asked.insert(key)
+    }
+
     /// Opens a frame that is not remembered, once however many workers ask for it at the same time: files that lie side by side have their bases in the same frame.
     fn get_or_open(&self, key: FrameId, open: impl FnOnce() -> Option<Vec<u8>>) -> Option<Arc<Vec<u8>>> {
         let mut state = self.lock();
+        state.asked.remove(&key);
         loop {
             if let Some(payloads) = state.kept.get(&key) {
                 return Some(payloads);
@@ -205,6 +215,17 @@ impl AtHand {
         compress::compress(self.level, plaintext, &mut whole);
         // Chunks that share a frame take up a little less than alone.
         cost < whole.len().min(plaintext.len()) / 10 * 9
+    }
+
+    /// Lets workers open the frames that a base needs, so that they are at hand by the time when the patch is made.
+    pub(crate) fn open_ahead(&self, base: &Base, workers: &Workers) {
+        for link in &base.links {
+            let Some((_, frame, _)) = link.pack.table.row(link.row) else { continue };
+            if self.frames.ask((link.pack.place.id, frame)) {
+                let (at_hand, pack) = (self.clone(), Arc::clone(&link.pack));
+                drop(workers.submit(move || drop(at_hand.frame(&pack, frame))));
+            }
+        }
     }
 
     /// The plaintexts of all links.

@@ -64,7 +64,7 @@ impl Place {
                     Some((plain, depth, base)) => frame.push_patch(chunk.prefix, plain, depth, base, &chunk.payload),
                 }
             }
-            builder.push(frame.compress(None));
+            builder.push(frame.compress(None), &self.repository.workers);
         }
         let finished = builder.finish();
         let place = PackPlace {

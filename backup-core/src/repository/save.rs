@@ -13,7 +13,7 @@ use super::base::{AtHand, Patch, Remembered};
 use super::load::Loader;
 use super::news::Others;
 use crate::buffers::Buffers;
-use crate::compress::is_incompressible;
+use crate::compress::{self, is_incompressible};
 use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
@@ -31,6 +31,9 @@ const PAGES_FRAME_BYTES: usize = 128 << 10;
 /// Bytes of a frame of patches: one restore opens frames of many steps side by side, and what is lost with a frame should be little.
 const PATCHES_FRAME_BYTES: usize = 128 << 10;
 
+/// The level of frames of patches, whatever that of the rest: each patch was compressed alone, and what they have in common is a tenth of them. There are so few bytes that it takes no time that could be seen.
+const PATCHES_LEVEL: i32 = compress::LEVEL_MAX;
+
 /// What a saver counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Saved {
@@ -45,6 +48,7 @@ pub(crate) struct Saver {
     keys: Arc<PeriodKeys>,
     workers: Arc<Workers>,
     storage: Storage,
+    /// The level of what is stored whole.
     level: i32,
     dry_run: bool,
     /// Chunks of this run, which the index does not have yet, with what reading each must decode; that is 0 until it was put.
@@ -67,17 +71,18 @@ struct Stream {
     frame: PlainFrame,
     kind: u8,
     area: Area,
-    compressed: bool,
+    /// At which it is compressed, if it is.
+    level: Option<i32>,
     /// A frame with so many bytes is full.
     frame_bytes: usize,
     buffers: Buffers,
 }
 
 impl Stream {
-    fn new(kind: u8, compressed: bool, frame_bytes: usize, buffers: &Buffers) -> Self {
+    fn new(kind: u8, level: Option<i32>, frame_bytes: usize, buffers: &Buffers) -> Self {
         let area = if kind == FRAME_NODE { Area::Meta } else { Area::Packs };
         let (frame, buffers) = (PlainFrame::new(kind, buffers), buffers.clone());
-        Self { frame, kind, area, compressed, frame_bytes, buffers }
+        Self { frame, kind, area, level, frame_bytes, buffers }
     }
 
     /// Takes the frame out and begins another.
@@ -106,14 +111,14 @@ impl Saver {
         let room = keys.chunker().bytes_max() + SEAL_OVERHEAD_BYTES as usize;
         let long = Buffers::new(frame_bytes + room, 2 * under_way);
         let short = Buffers::new(short_bytes(PAGES_FRAME_BYTES.max(PATCHES_FRAME_BYTES)) + room, under_way);
+        let (whole, patches) = (Some(level), Some(PATCHES_LEVEL));
         let stream = |which| match which {
-            Which::Content => Stream::new(FRAME_CONTENT, true, frame_bytes, &long),
-            Which::Incompressible => Stream::new(FRAME_CONTENT, false, frame_bytes, &long),
-            Which::Pages => Stream::new(FRAME_CONTENT, true, short_bytes(PAGES_FRAME_BYTES), &short),
-            // Patches are compressed each, but small: what they have in common is a tenth of them.
-            Which::Patches => Stream::new(FRAME_CONTENT, true, short_bytes(PATCHES_FRAME_BYTES), &short),
-            Which::Nodes => Stream::new(FRAME_NODE, true, frame_bytes, &long),
-            Which::NodePatches => Stream::new(FRAME_NODE, true, short_bytes(PATCHES_FRAME_BYTES), &short),
+            Which::Content => Stream::new(FRAME_CONTENT, whole, frame_bytes, &long),
+            Which::Incompressible => Stream::new(FRAME_CONTENT, None, frame_bytes, &long),
+            Which::Pages => Stream::new(FRAME_CONTENT, whole, short_bytes(PAGES_FRAME_BYTES), &short),
+            Which::Patches => Stream::new(FRAME_CONTENT, patches, short_bytes(PATCHES_FRAME_BYTES), &short),
+            Which::Nodes => Stream::new(FRAME_NODE, whole, frame_bytes, &long),
+            Which::NodePatches => Stream::new(FRAME_NODE, patches, short_bytes(PATCHES_FRAME_BYTES), &short),
         };
         Self {
             streams: Which::ALL.map(stream),
@@ -266,12 +271,11 @@ impl Saver {
 
     /// Hands what was gathered for a frame over, for a pack in its area or in another.
     fn send_frame(&mut self, which: Which, area: Option<Area>) -> Result<()> {
-        let level = self.level;
         let stream = self.stream(which);
         if stream.frame.is_empty() {
             return Ok(());
         }
-        let (level, area) = (stream.compressed.then_some(level), area.unwrap_or(stream.area));
+        let (level, area) = (stream.level, area.unwrap_or(stream.area));
         let frame = stream.take();
         self.packing.send(frame, level, area, &mut self.saved)
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::buffers::Buffers;
 use crate::compress::is_incompressible;
 use crate::crypto::Hasher;
 use crate::format::tree::Attribute;
@@ -10,13 +9,10 @@ use crate::id::ChunkId;
 use crate::keyring::PeriodKeys;
 use crate::limits::ZERO_RUN_BYTES_MIN;
 use crate::repository::base::Patch;
-use crate::source::sqlite::probe::ProbeRequest;
 use crate::source::{ContentReader, Findings, Finish, Handle, Stretch};
 
 /// Files up to this size are read whole by one worker, small ones in batches; longer ones stream, and only their naming is shared among workers.
 pub(super) const WHOLE_FILE_BYTES_MAX: u64 = 8 << 20;
-/// Bytes of a streaming file that one worker gets at a time, at least.
-const SEGMENT_BYTES: usize = 2 << 20;
 /// Content up to this length stands in the entry.
 const INLINE_BYTES: usize = 64;
 const ZERO_RUN: usize = ZERO_RUN_BYTES_MIN as usize;
@@ -78,7 +74,7 @@ impl Cutter {
     }
 
     /// Begins anew, at the beginning of the file.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.offset = 0;
     }
 
@@ -298,105 +294,5 @@ impl ContentHasher {
 
     pub(super) fn finish(&self) -> [u8; 32] {
         self.0.finish()
-    }
-}
-
-/// Buffers for segments, of which so many may be under way: what is left behind the last cut point has room in front of the next.
-pub(super) fn segment_buffers(keys: &PeriodKeys, under_way: usize) -> Buffers {
-    Buffers::new(SEGMENT_BYTES + keys.chunker().bytes_max(), under_way + 2)
-}
-
-/// Reads a long file segment by segment.
-pub(super) struct Streaming {
-    reader: Box<dyn ContentReader>,
-    cutter: Cutter,
-    /// What segments lie in.
-    buffers: Buffers,
-    /// What was read behind the last cut point.
-    carry: Vec<u8>,
-    hasher: Option<ContentHasher>,
-    ended: bool,
-}
-
-/// What comes next of a long file.
-pub(super) enum Segment {
-    /// Content, cut but not yet named.
-    Content(Vec<u8>, Vec<Cut>),
-    /// All segments so far are void.
-    Again,
-    /// There is no more.
-    End,
-}
-
-impl Streaming {
-    pub(super) fn open(
-        handle: &dyn Handle,
-        keys: &Arc<PeriodKeys>,
-        with_hash: bool,
-        requests: Vec<ProbeRequest>,
-        buffers: &Buffers,
-    ) -> std::io::Result<Self> {
-        let mut reader = handle.open()?;
-        reader.probe(requests);
-        Ok(Self {
-            cutter: Cutter::new(Arc::clone(keys), reader.page_bytes()),
-            reader,
-            buffers: buffers.clone(),
-            carry: Vec::new(),
-            hasher: with_hash.then(ContentHasher::default),
-            ended: false,
-        })
-    }
-
-    /// Bytes of a group, where it is cut at fixed places.
-    pub(super) fn group_bytes(&self) -> Option<u64> {
-        self.cutter.group_bytes()
-    }
-
-    /// The next segment.
-    pub(super) fn next(&mut self) -> std::io::Result<Segment> {
-        if self.ended {
-            return Ok(Segment::End);
-        }
-        let mut buffer = self.buffers.take();
-        buffer.append(&mut self.carry);
-        let mut cuts = Vec::new();
-        // A carry of more than there was thought to be room for gets no smaller segment.
-        let wanted = self.buffers.bytes().max(buffer.len() + SEGMENT_BYTES / 2);
-        let mut gap = None;
-        while buffer.len() < wanted && gap.is_none() && !self.ended {
-            let limit = wanted - buffer.len();
-            match self.reader.read(&mut buffer, limit)? {
-                Stretch::Data(_) => {}
-                Stretch::Hole(length) => gap = Some(Cut::Hole(length)),
-                Stretch::Same(length) => {
-                    gap = Some(Cut::Same(length));
-                    self.hasher = None;
-                }
-                Stretch::Again => {
-                    self.cutter.restart();
-                    self.hasher = self.hasher.as_ref().map(|_| ContentHasher::default());
-                    return Ok(Segment::Again);
-                }
-                Stretch::End => self.ended = true,
-            }
-        }
-        let rest = self.cutter.cut(&buffer, self.ended || gap.is_some(), &mut cuts);
-        self.carry.extend_from_slice(&buffer[buffer.len() - rest..]);
-        buffer.truncate(buffer.len() - rest);
-        if let Some(gap) = gap {
-            self.cutter.pass(gap, &mut cuts);
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer, &cuts);
-        }
-        Ok(Segment::Content(buffer, cuts))
-    }
-
-    /// Looks at the file once more after the last segment.
-    pub(super) fn finish(mut self) -> std::io::Result<Ended> {
-        let finish = self.reader.finish()?;
-        let hash = self.hasher.map(|hasher| hasher.finish());
-        Ok(Ended { finish, findings: self.reader.findings(), hash })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::content::{Ended, FileRead, Named};
 use crate::format::tree::{Content, Entry};
 use crate::id::ChunkId;
-use crate::pipeline::Pending;
+use crate::pipeline::{Pending, Workers};
 use crate::source::Owner;
 
 /// How an entry compares with the parent's.
@@ -77,25 +77,63 @@ pub(super) enum Settled {
 
 /// Content for which patches are being made.
 pub(super) struct Patched {
-    pub(super) named: Pending<Named>,
+    making: Making,
     /// Its bytes, which it holds in memory.
-    pub(super) bytes: usize,
+    bytes: usize,
+}
+
+enum Making {
+    /// No worker was given the work yet.
+    Later(Option<Box<dyn FnOnce() -> Named + Send>>),
+    Now(Pending<Named>),
+}
+
+impl Patched {
+    /// Takes work that makes the patches, for later, on content of so many bytes.
+    pub(super) fn later(make: impl FnOnce() -> Named + Send + 'static, bytes: usize) -> Self {
+        Self { making: Making::Later(Some(Box::new(make))), bytes }
+    }
+
+    /// Hands the work over, if it was not.
+    fn send(&mut self, workers: &Workers) {
+        if let Making::Later(make) = &mut self.making
+            && let Some(make) = make.take()
+        {
+            self.making = Making::Now(workers.submit(make));
+        }
+    }
+
+    /// Waits for the patches.
+    pub(super) fn wait(self) -> Named {
+        match self.making {
+            Making::Later(make) => make.expect("work is handed over once")(),
+            Making::Now(pending) => pending.wait(),
+        }
+    }
 }
 
 impl Settled {
     /// Bytes of content for which patches are under way.
     pub(super) fn patched_bytes(&self) -> usize {
-        match self {
-            Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) => patched.bytes,
-            _ => 0,
+        self.patched().map_or(0, |patched| patched.bytes)
+    }
+
+    /// Hands the work on patches over, if there is some and it was not.
+    pub(super) fn send(&mut self, workers: &Workers) {
+        if let Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) = self {
+            patched.send(workers);
         }
     }
 
     /// Whether it can be saved without waiting.
     pub(super) fn is_done(&self) -> bool {
+        self.patched().is_none_or(|patched| matches!(&patched.making, Making::Now(pending) if pending.is_done()))
+    }
+
+    fn patched(&self) -> Option<&Patched> {
         match self {
-            Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) => patched.named.is_done(),
-            _ => true,
+            Self::PatchedFile(_, _, patched) | Self::PatchedSegment(patched) => Some(patched),
+            _ => None,
         }
     }
 }

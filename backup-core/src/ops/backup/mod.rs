@@ -11,6 +11,7 @@ mod parent;
 mod patching;
 mod probes;
 mod save;
+mod streaming;
 mod walk;
 
 use std::sync::Arc;

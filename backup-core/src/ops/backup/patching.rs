@@ -1,6 +1,7 @@
 //! What is new of the content that was read, and patches for it: bases are found at the same place in the parent, and workers make the patches.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::aligner::{Aligned, Aligner};
 use super::content::{Named, Piece, Standing};
@@ -17,6 +18,9 @@ use crate::repository::save::Saver;
 
 /// Content for which patches may be under way at a time.
 const UNDER_WAY_BYTES: usize = 16 << 20;
+/// Work on patches is handed over so many steps, or so many bytes, behind the place where its bases were found: meanwhile these are opened, and nobody waits for them.
+const AHEAD_STEPS: usize = 64;
+const AHEAD_BYTES: usize = 4 << 20;
 /// Steps that wait behind patches; each is an entry in memory.
 const STEPS_MAX: usize = 4096;
 
@@ -42,16 +46,17 @@ fn settle(
     }
     let Settler { at_hand, bases, .. } = settler;
     let Some(at_hand) = at_hand.filter(|_| !bases.is_empty()) else { return Ok(Settling::Ready(named)) };
+    bases.iter().for_each(|(_, base)| at_hand.open_ahead(base, workers));
     let bytes = named.buffer.len();
-    let named = workers.submit(move || {
+    let make = move || {
         for (number, base) in &bases {
             if let Piece::Chunk { id, start, end, standing, .. } = &mut named.pieces[*number] {
                 *standing = Standing::New(at_hand.patch(base, id, &named.buffer[*start..*end]));
             }
         }
         named
-    });
-    Ok(Settling::Patching(Patched { named, bytes }))
+    };
+    Ok(Settling::Patching(Patched::later(make, bytes)))
 }
 
 /// Finds out what is new, piece by piece.
@@ -152,8 +157,13 @@ struct Chunk {
 /// Steps on their way from having been read to being saved, in order.
 pub(super) struct Patching {
     settled: VecDeque<Settled>,
+    /// How many of the first of them have no work that was not handed over.
+    sent: usize,
     /// Bytes of those for which patches are being made.
     bytes: usize,
+    /// Bytes of those whose work was not handed over.
+    unsent_bytes: usize,
+    workers: Arc<Workers>,
     /// Follows the long file that the steps are in.
     file: Option<Aligner>,
     /// Totals of the parent.
@@ -161,9 +171,10 @@ pub(super) struct Patching {
 }
 
 impl Patching {
-    pub(super) fn new(parent: Option<&Snapshot>) -> Self {
+    pub(super) fn new(parent: Option<&Snapshot>, workers: &Arc<Workers>) -> Self {
         let parent = parent.map(|parent| parent.manifest.sums()).unwrap_or_default();
-        Self { settled: VecDeque::new(), bytes: 0, file: None, parent }
+        let workers = Arc::clone(workers);
+        Self { settled: VecDeque::new(), sent: 0, bytes: 0, unsent_bytes: 0, workers, file: None, parent }
     }
 
     /// Finds out what is new of a step that was read.
@@ -173,8 +184,8 @@ impl Patching {
         queue: &mut Queue,
         saver: &mut Saver,
         loader: &Loader<'_>,
-        workers: &Workers,
     ) -> Result<()> {
+        let workers = &*Arc::clone(&self.workers);
         let settled = match event {
             Event::File(found) => {
                 let mut read = queue.next_read();
@@ -205,8 +216,28 @@ impl Patching {
             }
         };
         self.bytes += settled.patched_bytes();
+        self.unsent_bytes += settled.patched_bytes();
         self.settled.push_back(settled);
+        while self.unsent_bytes > AHEAD_BYTES || self.settled.len() - self.sent > AHEAD_STEPS {
+            self.send_next();
+        }
         Ok(())
+    }
+
+    /// Hands over the next work that was not, if there is some; the step counts as sent in any case.
+    fn send_next(&mut self) {
+        if let Some(step) = self.settled.get_mut(self.sent) {
+            self.unsent_bytes -= step.patched_bytes();
+            step.send(&self.workers);
+            self.sent += 1;
+        }
+    }
+
+    /// Hands all work over, for there will be no more.
+    pub(super) fn send(&mut self) {
+        while self.sent < self.settled.len() {
+            self.send_next();
+        }
     }
 
     /// Notes where long files begin and end.
@@ -233,7 +264,11 @@ impl Patching {
 
     /// The next step.
     pub(super) fn next(&mut self) -> Option<Settled> {
+        if self.sent == 0 {
+            self.send_next();
+        }
         let settled = self.settled.pop_front()?;
+        self.sent -= 1;
         self.bytes -= settled.patched_bytes();
         Some(settled)
     }

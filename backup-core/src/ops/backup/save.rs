@@ -35,12 +35,12 @@ impl Walk<'_, '_> {
             Settled::File(found, read) => self.save_file(found, read),
             Settled::PatchedFile(found, mut read, patched) => {
                 if let Ok(content) = &mut read.content {
-                    content.named = patched.named.wait();
+                    content.named = patched.wait();
                 }
                 self.save_file(found, read)
             }
             Settled::Segment(named) => self.save_segment(named),
-            Settled::PatchedSegment(patched) => self.save_segment(patched.named.wait()),
+            Settled::PatchedSegment(patched) => self.save_segment(patched.wait()),
         }
     }
 

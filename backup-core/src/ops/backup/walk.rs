@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::content::{self, Ended, Named, Segment, Streaming, WHOLE_FILE_BYTES_MAX};
+use super::content::{self, Ended, Named, WHOLE_FILE_BYTES_MAX};
 use super::events::{Event, Found, Queue, Status};
 use super::parent::{Parent, is_whole};
 use super::patching::Patching;
 use super::probes::Probing;
 use super::save::Building;
+use super::streaming::{Segment, Segments, Streaming, segment_buffers};
 use super::{Outcome, Run};
 use crate::buffers::Buffers;
 use crate::error::{Error, Result, unless_damage};
@@ -83,13 +84,14 @@ impl<'r, 'a> Walk<'r, 'a> {
             loader = loader.remembering();
         }
         let work_max = 2 * run.repository.workers.count() + 2;
-        let segments = content::segment_buffers(run.saver.keys(), work_max);
+        let segments = segment_buffers(run.saver.keys(), work_max);
         let requests = run.options.probes.clone();
         // What the parent found is a saving only: where it is lost, databases are read again.
         let before = match parent.filter(|_| !requests.is_empty()) {
             Some(parent) => unless_damage(parent.probe_results(&loader))?.unwrap_or_default(),
             None => Vec::new(),
         };
+        let patching = Patching::new(parent, &run.repository.workers);
         Ok(Self {
             run,
             loader,
@@ -100,7 +102,7 @@ impl<'r, 'a> Walk<'r, 'a> {
             entered: 0,
             queue: Queue::new(work_max),
             segments,
-            patching: Patching::new(parent),
+            patching,
             links: HashMap::new(),
             building: Building::default(),
             counts: Counts::default(),
@@ -116,6 +118,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         while let Some(event) = self.queue.next() {
             self.settle(event)?;
         }
+        self.patching.send();
         while let Some(settled) = self.patching.next() {
             self.save(settled)?;
         }
@@ -204,8 +207,7 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     /// Finds out what is new of a step, and saves the steps that are ready for it.
     fn settle(&mut self, event: Event) -> Result<()> {
-        let workers = &self.run.repository.workers;
-        self.patching.settle(event, &mut self.queue, &mut self.run.saver, &self.loader, workers)?;
+        self.patching.settle(event, &mut self.queue, &mut self.run.saver, &self.loader)?;
         while let Some(settled) = self.patching.next_ready() {
             self.save(settled)?;
         }
@@ -223,7 +225,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         self.queue.push_batch(self.run.repository.workers.submit(read), directories, bytes);
     }
 
-    /// Reads a long file: here, because its cut points depend on one another; naming and trying is left to workers.
+    /// Reads a long file: one thread reads and cuts it, because its cut points depend on one another; naming and trying is left to workers.
     fn stream(&mut self, found: Found, handle: &dyn Handle) -> Result<()> {
         // Nothing behind a file that nobody reads yet can be saved.
         self.send_batch();
@@ -243,7 +245,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         let tries = group_bytes.is_none() || found.before.is_none();
         self.step(Event::Begin(found, group_bytes))?;
         let end = match streaming {
-            Ok(streaming) => self.stream_segments(streaming, &keys, tries)?,
+            Ok(streaming) => self.stream_segments(Segments::of(streaming), &keys, tries)?,
             Err(error) => Err(error),
         };
         self.step(Event::End(end))
@@ -251,12 +253,12 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     fn stream_segments(
         &mut self,
-        mut streaming: Streaming,
+        mut segments: Segments,
         keys: &Arc<crate::keyring::PeriodKeys>,
         tries: bool,
     ) -> Result<std::io::Result<Ended>> {
         loop {
-            match streaming.next() {
+            match segments.next() {
                 Ok(Segment::Content(buffer, cuts)) => {
                     let keys = Arc::clone(keys);
                     let pending = self.run.repository.workers.submit(move || {
@@ -266,7 +268,7 @@ impl<'r, 'a> Walk<'r, 'a> {
                     self.step(Event::Segment(pending))?;
                 }
                 Ok(Segment::Again) => self.step(Event::Again)?,
-                Ok(Segment::End) => return Ok(streaming.finish()),
+                Ok(Segment::End) => return Ok(segments.finish()),
                 Err(error) => return Ok(Err(error)),
             }
         }

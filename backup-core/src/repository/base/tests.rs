@@ -115,3 +115,28 @@ fn a_lost_base_makes_what_is_made_from_it_unreliable() {
     assert_eq!(relies(), [false; 3]);
     assert!(loader.base(&place.keys, &place.id(&versions[2]).prefix(), false, 32).is_none());
 }
+
+#[test]
+fn frames_that_are_opened_ahead_are_read_once() {
+    let mut place = Place::new();
+    let versions = versions(11, 3);
+    let other = noise(12, 5000);
+    place.pack(&[&[place.whole(&versions[0]), place.whole(&other)], &[place.patch(&versions[0], &versions[1], 1)]]);
+    let loader = Loader::new(&place.repository).unwrap();
+    let at_hand = AtHand::new(&place.repository.storage, &place.keys, 3, Remembered::default()).unwrap();
+    let bases = [&versions[1], &other, &versions[0]].map(|base| {
+        let base = loader.base(&place.keys, &place.id(base).prefix(), false, 32).unwrap();
+        at_hand.open_ahead(&base, &place.repository.workers);
+        base
+    });
+    let before = place.repository.storage.counts().requests();
+    let mut changed = other.clone();
+    changed[..5].fill(0);
+    assert!(at_hand.patch(&bases[1], &place.id(&changed), &changed).is_some());
+    assert!(at_hand.patch(&bases[0], &place.id(&versions[2]), &versions[2]).is_some());
+    assert!(at_hand.patch(&bases[2], &place.id(&versions[2]), &versions[2]).is_some());
+    // Whoever was first, a worker or the patch, each of the two frames was opened by one of them.
+    let ahead = place.repository.storage.counts().requests() - before;
+    assert!(ahead <= 2, "{ahead} requests");
+    assert!(!at_hand.frames.lock().asked.iter().any(|key| at_hand.frames.get(*key).is_none()));
+}

@@ -1,4 +1,4 @@
-//! Packs under way: frames are compressed by workers, land in their packs in order, and full packs are sealed and uploaded.
+//! Packs under way: frames are compressed by workers, land in their packs in order, are sealed by workers, and full packs are uploaded.
 
 use std::sync::Arc;
 
@@ -81,11 +81,11 @@ impl Packing {
 
     /// Puts a frame into the pack of its area; a full one is uploaded. Frames land in the order in which they were sent, so that what a pack holds does not depend on how fast workers are.
     fn land(&mut self, area: Area, frame: CompressedFrame, saved: &mut Saved) -> Result<()> {
-        let Self { keys, environment, .. } = self;
+        let (keys, environment) = (&self.keys, &self.environment);
         let (writer, pad_bytes_min) = (self.writer, self.pad_bytes_min);
         let open = &mut self.areas[area as usize].pack;
         let pack = open.get_or_insert_with(|| PackBuilder::new(keys, writer, pad_bytes_min, environment));
-        pack.push(frame);
+        pack.push(frame, &self.workers);
         if pack.is_full(u64::from(keys.parameters().pack_bytes)) {
             self.close(area, saved)?;
         }
