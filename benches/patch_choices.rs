@@ -1,7 +1,8 @@
 //! What rules for patches cost and give: a hundred steps of a trading database, stored by each rule as a calculation, with real patches.
 //!
 //! Nothing of the library runs here. A step's bytes are those of its payloads, 72 for each patch's row and item and 56 for each whole chunk's, and 110 for each leaf of the page map.
-//! `HOLDFAST_BENCH_MIB` (300) and `HOLDFAST_BENCH_STEPS` (100) say how much of it.
+//! `HOLDFAST_BENCH_MIB` (300) and `HOLDFAST_BENCH_STEPS` (100) say how much of it; all rules take hours: `HOLDFAST_BENCH_GROUPS` (`1:6,4:3`: pages and level) and
+//! `HOLDFAST_BENCH_RULES` (parts of their names, with `;` between) say which.
 #![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 mod corpus;
@@ -55,12 +56,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let versions = versions?;
     println!("{:.0} MiB, {steps} steps in {seconds:.0} s", mib(versions.bytes(0) as u64));
     let bound = bounds(&versions);
-    for (pages, level) in if kit::is_trial() { &GROUPS[..1] } else { &GROUPS[..] } {
-        let (pages, level) = (*pages, *level);
+    let groups = listed("HOLDFAST_BENCH_GROUPS", ',');
+    let is_asked = |group: &&(usize, i32)| groups.is_empty() || groups.contains(&format!("{}:{}", group.0, group.1));
+    for &(pages, level) in GROUPS.iter().filter(is_asked).take(if kit::is_trial() { 1 } else { GROUPS.len() }) {
         let mut patches = Patches::new(&versions, pages, level);
         table(&mut patches, bound, steps);
     }
     Ok(())
+}
+
+/// What a variable lists.
+fn listed(variable: &str, separator: char) -> Vec<String> {
+    let value = std::env::var(variable).unwrap_or_default();
+    value.split(separator).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn record(bytes: u64, steps: usize) -> Result<Versions, Box<dyn Error>> {
@@ -124,7 +132,9 @@ fn table(patches: &mut Patches<'_>, bound: f64, steps: usize) {
             "patches decoded s",
         ],
     );
-    for rule in rules() {
+    let names = listed("HOLDFAST_BENCH_RULES", ';');
+    let is_asked = |rule: &Rule| names.is_empty() || names.iter().any(|name| rule.to_string().contains(name));
+    for rule in rules().into_iter().filter(is_asked) {
         let outcome = play(patches, rule);
         let average = |sum: usize| sum as f64 / steps as f64;
         let of = |sum: usize| format!("{:.2}", average(sum) / bound);
@@ -142,7 +152,7 @@ fn table(patches: &mut Patches<'_>, bound: f64, steps: usize) {
             outcome.depth.to_string(),
             lost[0].clone(),
             lost[1].clone(),
-            format!("{:.1}", outcome.decode_seconds),
+            format!("{:.3}", outcome.decode_seconds),
         ]);
     }
 }
