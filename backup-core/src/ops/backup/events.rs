@@ -95,7 +95,7 @@ impl Patched {
     }
 
     /// Hands the work over, if it was not.
-    fn send(&mut self, workers: &Workers) {
+    pub(super) fn send(&mut self, workers: &Workers) {
         if let Making::Later(make) = &mut self.making
             && let Some(make) = make.take()
         {

@@ -44,9 +44,13 @@ fn settle(
     for number in 0..pieces.len() {
         settler.settle(&pieces[number..], &mut named)?;
     }
-    let Settler { at_hand, bases, .. } = settler;
+    let Settler { aligner, at_hand, bases, .. } = settler;
     let Some(at_hand) = at_hand.filter(|_| !bases.is_empty()) else { return Ok(Settling::Ready(named)) };
-    bases.iter().for_each(|(_, base)| at_hand.open_ahead(base, workers));
+    // Pages of a database have bases in many short frames, which would push one another out.
+    let opens_ahead = !aligner.is_fixed;
+    if opens_ahead {
+        bases.iter().for_each(|(_, base)| at_hand.open_ahead(base, workers));
+    }
     let bytes = named.buffer.len();
     let make = move || {
         for (number, base) in &bases {
@@ -56,7 +60,11 @@ fn settle(
         }
         named
     };
-    Ok(Settling::Patching(Patched::later(make, bytes)))
+    let mut patched = Patched::later(make, bytes);
+    if !opens_ahead {
+        patched.send(workers);
+    }
+    Ok(Settling::Patching(patched))
 }
 
 /// Finds out what is new, piece by piece.
