@@ -31,8 +31,8 @@ const PAGES_FRAME_BYTES: usize = 128 << 10;
 /// Bytes of a frame of patches: one restore opens frames of many steps side by side, and what is lost with a frame should be little.
 const PATCHES_FRAME_BYTES: usize = 128 << 10;
 
-/// The level of frames of patches, whatever that of the rest: each patch was compressed alone, and what they have in common is a tenth of them. There are so few bytes that it takes no time that could be seen.
-const PATCHES_LEVEL: i32 = compress::LEVEL_MAX;
+/// The level of full frames of patches of nodes: each was compressed alone, and what they have in common is a tenth of them. Of content it is less, and a small step is to be quick.
+const NODE_PATCHES_LEVEL: i32 = compress::LEVEL_MAX;
 
 /// What a saver counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,14 +111,14 @@ impl Saver {
         let room = keys.chunker().bytes_max() + SEAL_OVERHEAD_BYTES as usize;
         let long = Buffers::new(frame_bytes + room, 2 * under_way);
         let short = Buffers::new(short_bytes(PAGES_FRAME_BYTES.max(PATCHES_FRAME_BYTES)) + room, under_way);
-        let (whole, patches) = (Some(level), Some(PATCHES_LEVEL));
+        let compressed = Some(level);
         let stream = |which| match which {
-            Which::Content => Stream::new(FRAME_CONTENT, whole, frame_bytes, &long),
+            Which::Content => Stream::new(FRAME_CONTENT, compressed, frame_bytes, &long),
             Which::Incompressible => Stream::new(FRAME_CONTENT, None, frame_bytes, &long),
-            Which::Pages => Stream::new(FRAME_CONTENT, whole, short_bytes(PAGES_FRAME_BYTES), &short),
-            Which::Patches => Stream::new(FRAME_CONTENT, patches, short_bytes(PATCHES_FRAME_BYTES), &short),
-            Which::Nodes => Stream::new(FRAME_NODE, whole, frame_bytes, &long),
-            Which::NodePatches => Stream::new(FRAME_NODE, patches, short_bytes(PATCHES_FRAME_BYTES), &short),
+            Which::Pages => Stream::new(FRAME_CONTENT, compressed, short_bytes(PAGES_FRAME_BYTES), &short),
+            Which::Patches => Stream::new(FRAME_CONTENT, compressed, short_bytes(PATCHES_FRAME_BYTES), &short),
+            Which::Nodes => Stream::new(FRAME_NODE, compressed, frame_bytes, &long),
+            Which::NodePatches => Stream::new(FRAME_NODE, compressed, short_bytes(PATCHES_FRAME_BYTES), &short),
         };
         Self {
             streams: Which::ALL.map(stream),
@@ -275,7 +275,10 @@ impl Saver {
         if stream.frame.is_empty() {
             return Ok(());
         }
-        let (level, area) = (stream.level, area.unwrap_or(stream.area));
+        let is_full = stream.frame.len() >= stream.frame_bytes;
+        let is_strong = is_full && matches!(which, Which::NodePatches);
+        let level = if is_strong { Some(NODE_PATCHES_LEVEL) } else { stream.level };
+        let area = area.unwrap_or(stream.area);
         let frame = stream.take();
         self.packing.send(frame, level, area, &mut self.saved)
     }
