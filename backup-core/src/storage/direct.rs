@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use rustix::io::Errno;
+
+use super::local::{is_absence, is_unsupported};
 
 /// Objects from this length on are written so. Short ones are read again soon: by the next backup, for a base, or by the next opening.
 const OBJECT_BYTES_MIN: u64 = 4 << 20;
@@ -26,12 +27,12 @@ pub(super) fn write_new(path: &Path, parts: &[Vec<u8>]) -> io::Result<File> {
     if length >= OBJECT_BYTES_MIN && !FLAGS.is_empty() {
         match open_new(path, FLAGS) {
             Ok(file) => match write_staged(&file, parts) {
-                Err(error) if is_refusal(&error) => return rewrite(file, parts),
+                Err(error) if is_unsupported(&error) => return rewrite(file, parts),
                 result => return result.map(|()| file),
             },
             // Some file systems have made the file by then.
-            Err(error) if is_refusal(&error) => match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if is_unsupported(&error) => match std::fs::remove_file(path) {
+                Err(error) if !is_absence(&error) => return Err(error),
                 _ => {}
             },
             Err(error) => return Err(error),
@@ -43,11 +44,6 @@ pub(super) fn write_new(path: &Path, parts: &[Vec<u8>]) -> io::Result<File> {
 fn open_new(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    let refusals = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
-    error.raw_os_error().is_some_and(|code| refusals.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Writes whole blocks from aligned memory, and the rest through the page cache.

@@ -235,6 +235,11 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
+/// Whether an error says that the file system has no such call, or not for such a file.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+}
+
 /// Whether the same call may succeed a little later.
 pub(super) fn is_transient(error: &io::Error) -> bool {
     use ErrorKind::{Interrupted, ResourceBusy, StaleNetworkFileHandle, TimedOut, WouldBlock};
@@ -278,7 +283,7 @@ fn is_equal(path: &Path, parts: &[Vec<u8>]) -> io::Result<bool> {
 fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
         // Some network and FAT file systems cannot; they promise nothing that could be waited for.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
 }

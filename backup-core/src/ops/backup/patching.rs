@@ -193,14 +193,14 @@ impl Patching {
         saver: &mut Saver,
         loader: &Loader<'_>,
     ) -> Result<()> {
-        let workers = &*Arc::clone(&self.workers);
+        let workers = Arc::clone(&self.workers);
         let settled = match event {
             Event::File(found) => {
                 let mut read = queue.next_read();
                 match &mut read.content {
                     Ok(content) => {
                         let mut aligner = self.aligner(found.before.as_deref(), content.group_bytes);
-                        match settle(std::mem::take(&mut content.named), &mut aligner, saver, loader, workers)? {
+                        match settle(std::mem::take(&mut content.named), &mut aligner, saver, loader, &workers)? {
                             Settling::Ready(named) => {
                                 content.named = named;
                                 Settled::File(found, read)
@@ -213,7 +213,7 @@ impl Patching {
             }
             Event::Segment(pending) => {
                 let aligner = self.file.as_mut().expect("segments come inside a file");
-                match settle(pending.wait(), aligner, saver, loader, workers)? {
+                match settle(pending.wait(), aligner, saver, loader, &workers)? {
                     Settling::Ready(named) => Settled::Segment(named),
                     Settling::Patching(patched) => Settled::PatchedSegment(patched),
                 }
