@@ -51,6 +51,24 @@ fn checkpoints_come_after_bytes_and_after_time() {
 }
 
 #[test]
+fn what_checkpoints_named_is_not_stored_again_in_the_same_run_or_process() {
+    let world = World::new();
+    let mut repository = world.init_with(&small_packs(), world.options());
+    // The same contents once more, behind all checkpoints of the first.
+    let twice =
+        (0..40).fold(source(40), |source, number| source.file(&format!("again-{number:03}"), &noise(number, 1 << 20)));
+    let options = BackupOptions::new().checkpoint_chunks(20);
+    let entries = world.open().stats().unwrap().entries;
+    let report = repository.backup(&twice, &options, &Silent).unwrap();
+    assert!(world.open().stats().unwrap().entries > entries + 2, "checkpoints come after chunks");
+    assert_eq!((report.counts.files_new, report.counts.new_chunk_bytes >> 20), (80, 40));
+    assert_eq!(dump(&repository, &made(&repository, &report), b"/data/again-039"), noise(39, 1 << 20));
+    let again = repository.backup(&twice, &options.clone().parent(None), &Silent).unwrap();
+    assert_eq!((again.counts.new_chunk_bytes, again.counts.packs_written), (0, 0));
+    check_clean(&mut repository);
+}
+
+#[test]
 fn a_cancelled_verb_ends_at_once_and_can_be_repeated() {
     let world = World::new();
     backup(&mut world.init(), &source(3));

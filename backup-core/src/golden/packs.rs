@@ -199,9 +199,10 @@ fn segment(fixture: &Fixture) -> Vec<u8> {
     let (bytes, _, place) = patched(fixture);
     let (other, other_place, _) = built(fixture);
     let packs = [opened(&bytes, &place), opened(&other, &other_place)];
-    let written =
-        segment::write(&fixture.storage, &fixture.keys, &packs, fixture.writer, &environment("segment")).unwrap();
-    fixture.storage.read(&written[0], u64::MAX).unwrap()
+    let mut gathering =
+        segment::Gathering::new(&fixture.storage, &fixture.keys, fixture.writer, &environment("segment"));
+    packs.iter().for_each(|pack| gathering.push(pack).unwrap());
+    fixture.storage.read(&gathering.finish().unwrap()[0], u64::MAX).unwrap()
 }
 
 /// What the segment says.

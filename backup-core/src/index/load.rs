@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::mapped::gather::Lots;
+use super::mapped::merge::Claim;
 use super::mapped::open::Segments;
 use super::mapped::{Mapped, Reread};
 use super::{Index, LocalIndex, Sorted, Voids, live_rows, segment};
@@ -28,6 +29,15 @@ pub(crate) struct Reading<'a> {
     pub(crate) keys: &'a HashMap<Arc<Domain>, Arc<PeriodKeys>>,
 }
 
+/// What an index is made of.
+struct Found<'a> {
+    places: Vec<PackPlace>,
+    segments: Option<Segments<'a>>,
+    claims: Vec<Option<Claim>>,
+    lots: Lots<'a>,
+    unreadable: Vec<PackPlace>,
+}
+
 impl Index {
     /// Opens the tables of all `places`, through mapped segments where there is a local index, and makes segments of what is new. Returns the index of what is not void, and the places whose
     /// tables could not be read.
@@ -41,11 +51,48 @@ impl Index {
         let mut places: Vec<PackPlace> = places.into_iter().filter(|place| !voids.contains_pack(place.id)).collect();
         places.sort_unstable_by_key(|place| place.id);
         let reread = Arc::new(Reread::new(reading.storage, reading.keys));
-        let mut segments = local.map(|local| Segments::open(local, reading.keys, &reread));
-        let mut claims = segments.as_ref().map_or_else(|| vec![None; places.len()], |open| open.claim(&places));
+        let segments = local.map(|local| Segments::open(local, reading.keys, &reread));
+        let claims = segments.as_ref().map_or_else(|| vec![None; places.len()], |open| open.claim(&places));
         let rest = places.iter().zip(&claims).filter(|(_, claim)| claim.is_none()).map(|(place, _)| place.clone());
         let mut lots = Lots::new(local, reading.workers, environment);
-        let mut unreadable = reading.read_each(rest.collect(), |packs| lots.take(packs))?;
+        let unreadable = reading.read_each(rest.collect(), |packs| lots.take(packs))?;
+        let mut index = Self { voids: voids.clone(), reread: Some(Arc::clone(&reread)), ..Self::default() };
+        let unreadable = index.fill(reading, environment, Found { places, segments, claims, lots, unreadable })?;
+        index.lossy = !voids.is_empty() || !unreadable.is_empty();
+        Ok((index, unreadable))
+    }
+
+    /// Moves tables that lie in memory into mapped segments, as far as these may have room, and merges those that should be one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], where a table must be read again.
+    pub(super) fn into_segments(
+        self,
+        reading: Reading<'_>,
+        local: &LocalIndex,
+        environment: &Environment,
+    ) -> Result<Self> {
+        let reread = self.reread.unwrap_or_else(|| Arc::new(Reread::new(reading.storage, reading.keys)));
+        let segments = self.mapped.into_iter().map(Mapped::into_segment).collect();
+        let segments = Segments::of(local, reading.keys, &reread, segments);
+        let mut packs = self.packs;
+        packs.sort_unstable_by_key(|pack| pack.place.id);
+        let places: Vec<PackPlace> = packs.iter().map(|pack| pack.place.clone()).collect();
+        let claims = segments.claim(&places);
+        let in_memory = packs.into_iter().zip(&claims).filter(|(_, claim)| claim.is_none()).map(|(pack, _)| pack);
+        let mut lots = Lots::new(Some(local), reading.workers, environment);
+        // One that somebody else holds, too, is read again.
+        lots.take(in_memory.filter_map(Arc::into_inner).collect());
+        let mut index = Self { voids: self.voids, reread: Some(Arc::clone(&reread)), ..Self::default() };
+        let found = Found { places, segments: Some(segments), claims, lots, unreadable: Vec::new() };
+        let unreadable = index.fill(reading, environment, found)?;
+        index.lossy = self.lossy || !unreadable.is_empty();
+        Ok(index)
+    }
+
+    /// Takes what was found together. Returns the places whose tables could not be read.
+    fn fill(&mut self, reading: Reading<'_>, environment: &Environment, found: Found<'_>) -> Result<Vec<PackPlace>> {
+        let Found { places, mut segments, mut claims, lots, mut unreadable } = found;
         let (mut kept, written) = lots.finish();
         if let Some(segments) = &mut segments {
             if !written.is_empty() {
@@ -63,26 +110,25 @@ impl Index {
             unreadable.extend(reading.read_each(missing.collect(), |packs| kept.extend(packs))?);
         }
         let segments = segments.map(Segments::into_all).unwrap_or_default();
-        let mut index = Self { lossy: !voids.is_empty() || !unreadable.is_empty(), ..Self::default() };
-        index.fill_kept(kept, voids, reading.workers);
-        index.voids = voids.clone();
-        index.reread = Some(reread);
-        index.mapped = segments.iter().map(|segment| Mapped::new(Arc::clone(segment))).collect();
-        index.packs.reserve_exact(places.len() - index.packs.len());
+        self.fill_kept(kept, reading.workers);
+        self.mapped = segments.iter().map(|segment| Mapped::new(Arc::clone(segment))).collect();
+        self.packs.reserve_exact(places.len() - self.packs.len());
         for (place, claim) in places.into_iter().zip(claims) {
             let (Some((segment, pack)), Some(keys)) = (claim, reading.keys.get(&place.domain)) else { continue };
             let source = Arc::clone(&segments[segment as usize]) as Arc<dyn TableSource>;
-            index.push_mapped(OpenPack::from_source(place, Arc::clone(keys), source, pack), (segment, pack));
+            self.push_mapped(OpenPack::from_source(place, Arc::clone(keys), source, pack), (segment, pack));
         }
-        Ok((index, unreadable))
+        self.at_load = (self.rows_in_memory(), self.mapped.len());
+        Ok(unreadable)
     }
 
     /// Adds the packs whose tables lie in memory.
-    fn fill_kept(&mut self, kept: Vec<OpenPack>, voids: &Voids, workers: &Workers) {
+    fn fill_kept(&mut self, kept: Vec<OpenPack>, workers: &Workers) {
         let mut run = Sorted::new();
         run.reserve_exact(kept.iter().map(|pack| pack.table.len()).sum());
+        let voids = self.voids.clone();
         for pack in kept {
-            self.push(pack, voids, &mut run);
+            self.push(pack, &voids, &mut run);
         }
         workers.sort_by_key(&mut run, |(prefix, _)| *prefix);
         self.push_run(run);
@@ -155,7 +201,7 @@ impl Reading<'_> {
 }
 
 /// Divides places into lots of about [`LOT_BYTES`] of tables.
-fn lots(places: Vec<PackPlace>) -> impl Iterator<Item = Vec<PackPlace>> {
+pub(crate) fn lots(places: Vec<PackPlace>) -> impl Iterator<Item = Vec<PackPlace>> {
     let mut places = places.into_iter().peekable();
     std::iter::from_fn(move || {
         let (mut lot, mut bytes) = (Vec::new(), 0);

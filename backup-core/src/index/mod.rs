@@ -4,6 +4,7 @@
 //! what is not in one of them, and everything where there is no cache, lies in memory. Segments of the repository ([`segment`]) only save requests. Both are used for packs that the ledger names with
 //! the same place of the table.
 
+mod added;
 mod load;
 pub(crate) mod mapped;
 mod marks;
@@ -18,7 +19,8 @@ use crate::error::Result;
 use crate::id::ChunkPrefix;
 use crate::pack::reader::OpenPack;
 
-pub(crate) use load::{Reading, read_tables};
+pub(crate) use added::Added;
+pub(crate) use load::{Reading, lots, read_tables};
 pub(crate) use mapped::LocalIndex;
 pub(crate) use marks::Marks;
 pub(crate) use voids::Voids;
@@ -48,7 +50,12 @@ pub(crate) struct Index {
     rows: usize,
     lossy: bool,
     reread: Option<Arc<mapped::Reread>>,
+    /// Rows in memory and segments as they were loaded.
+    at_load: (usize, usize),
 }
+
+/// With so many segments more than were loaded it is time to load anew, which merges them: each is asked for every chunk.
+const MORE_SEGMENTS_MAX: usize = 4;
 
 impl Index {
     /// Adds packs that were committed after the index was loaded. Where it could not be read what some of them hold, that counts as lost.
@@ -60,6 +67,32 @@ impl Index {
         }
         run.sort_unstable_by_key(|(prefix, _)| *prefix);
         self.push_run(run);
+    }
+
+    /// Adds what another index holds.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let first = self.packs.len() as u32;
+        self.lossy |= other.lossy;
+        self.rows += other.rows - other.rows_in_memory();
+        self.packs.extend(other.packs);
+        self.mapped.extend(other.mapped.into_iter().map(|mut mapped| {
+            mapped.renumber(first);
+            mapped
+        }));
+        for mut run in other.runs {
+            run.iter_mut().for_each(|(_, location)| location.pack += first);
+            self.push_run(run);
+        }
+    }
+
+    /// Whether so much was added since it was loaded that it should be loaded anew, with mapped segments for what lies in memory.
+    pub(crate) fn is_overgrown(&self, local: &LocalIndex) -> bool {
+        let (rows, segments) = self.at_load;
+        local.is_too_much(self.rows_in_memory() - rows) || self.mapped.len() > segments + MORE_SEGMENTS_MAX
+    }
+
+    fn rows_in_memory(&self) -> usize {
+        self.runs.iter().map(Vec::len).sum()
     }
 
     /// Adds a pack, and its rows to a run that is not sorted yet.

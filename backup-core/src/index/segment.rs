@@ -23,18 +23,33 @@ pub(crate) const SEGMENT_PACKS_MIN: usize = 8;
 /// A segment holds about so many bytes of tables.
 const SEGMENT_BYTES_TARGET: usize = 16 << 20;
 
-/// Writes segments over the tables of packs of one domain. Returns their names.
-pub(crate) fn write(
-    storage: &Storage,
-    keys: &PeriodKeys,
-    packs: &[OpenPack],
+/// Gathers tables of packs of one domain into segments, and writes each when it has its bytes.
+pub(crate) struct Gathering {
+    storage: Storage,
+    keys: Arc<PeriodKeys>,
     writer: WriterId,
-    environment: &Environment,
-) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    let mut body = IndexBody { row_version: ROW_VERSION, packs: Vec::new() };
-    let mut bytes = 0;
-    for pack in packs {
+    environment: Environment,
+    body: IndexBody,
+    bytes: usize,
+    written: Vec<String>,
+}
+
+impl Gathering {
+    /// Begins without any table.
+    pub(crate) fn new(storage: &Storage, keys: &Arc<PeriodKeys>, writer: WriterId, environment: &Environment) -> Self {
+        Self {
+            storage: storage.clone(),
+            keys: Arc::clone(keys),
+            writer,
+            environment: environment.clone(),
+            body: IndexBody { row_version: ROW_VERSION, packs: Vec::new() },
+            bytes: 0,
+            written: Vec::new(),
+        }
+    }
+
+    /// Takes the record of a pack's table, which must be there still.
+    pub(crate) fn push(&mut self, pack: &OpenPack) -> Result<()> {
         let row = IndexedPack {
             pack: pack.place.id,
             area: pack.place.area.number(),
@@ -45,36 +60,41 @@ pub(crate) fn write(
             salt: pack.header().salt,
             table: pack.record().to_vec(),
         };
-        bytes += row.table.len();
-        body.packs.push(row);
-        if bytes >= SEGMENT_BYTES_TARGET {
-            names.push(write_one(storage, keys, &body, writer, environment)?);
-            body.packs.clear();
-            bytes = 0;
-        }
+        self.bytes += row.table.len();
+        self.body.packs.push(row);
+        if self.bytes >= SEGMENT_BYTES_TARGET { self.write() } else { Ok(()) }
     }
-    if !body.packs.is_empty() {
-        names.push(write_one(storage, keys, &body, writer, environment)?);
-    }
-    Ok(names)
-}
 
-fn write_one(
-    storage: &Storage,
-    keys: &PeriodKeys,
-    body: &IndexBody,
-    writer: WriterId,
-    environment: &Environment,
-) -> Result<String> {
-    let salt = environment.random();
-    let mut object = ObjectHeader { kind: OBJECT_INDEX, writer, salt }.encode().to_vec();
-    let others = object.len() as u64 + SEAL_OVERHEAD_BYTES;
-    let padded = record::encode_padded(&record::encode(body), others, PAD_BYTES_MIN_DEFAULT);
-    let blob = keys.index_sealer(&salt).seal(&object, 0, &padded);
-    object.extend_from_slice(&blob);
-    let name = ObjectName::Index(keys.domain().clone(), ObjectId(hash(&object))).to_string();
-    storage.write(&name, object)?;
-    Ok(name)
+    /// Writes what is left. Returns the names of all segments.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>> {
+        if !self.body.packs.is_empty() {
+            self.write()?;
+        }
+        Ok(self.written)
+    }
+
+    /// As [`Self::finish`], but what is left is not worth a segment if it is of few packs.
+    pub(crate) fn finish_if_many(mut self) -> Result<Vec<String>> {
+        if self.body.packs.len() < SEGMENT_PACKS_MIN {
+            self.body.packs.clear();
+        }
+        self.finish()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let salt = self.environment.random();
+        let mut object = ObjectHeader { kind: OBJECT_INDEX, writer: self.writer, salt }.encode().to_vec();
+        let others = object.len() as u64 + SEAL_OVERHEAD_BYTES;
+        let padded = record::encode_padded(&record::encode(&self.body), others, PAD_BYTES_MIN_DEFAULT);
+        self.body.packs.clear();
+        self.bytes = 0;
+        let blob = self.keys.index_sealer(&salt).seal(&object, 0, &padded);
+        object.extend_from_slice(&blob);
+        let name = ObjectName::Index(self.keys.domain().clone(), ObjectId(hash(&object))).to_string();
+        self.storage.write(&name, object)?;
+        self.written.push(name);
+        Ok(())
+    }
 }
 
 /// Reads one segment. Whatever is wrong with it is an error; callers may ignore segments.

@@ -46,22 +46,26 @@ impl Index {
         Some(chain)
     }
 
-    /// Plaintext bytes of a chunk and of all its bases, as its shallowest location needs them; `None` where it has none that can be decoded.
-    pub(crate) fn decode_bytes(&self, prefix: &ChunkPrefix) -> Option<u32> {
-        let location = self.locations(prefix).min_by_key(|location| self.depth(*location))?;
-        if self.depth(location) == 0 {
-            return self.plain(location);
+    /// Plaintext bytes of a chunk and of all its bases, as its shallowest location needs them; `None` where it has none that can be decoded. Bases that are not here are looked for in `others`.
+    pub(crate) fn decode_bytes(&self, prefix: &ChunkPrefix, others: Option<&Index>) -> Option<u32> {
+        self.decode_bytes_below(prefix, PATCH_DEPTH_MAX as u8 + 1, others)
+    }
+
+    /// As [`Self::decode_bytes`], by locations of smaller depth alone.
+    fn decode_bytes_below(&self, prefix: &ChunkPrefix, depth: u8, others: Option<&Index>) -> Option<u32> {
+        let below = self.locations(prefix).filter(|location| self.depth(*location) < depth);
+        let Some(location) = below.min_by_key(|location| self.depth(*location)) else {
+            return others?.decode_bytes_below(prefix, depth, None);
+        };
+        let (row, ..) = self.pack(location.pack).table.row(location.row)?;
+        match row.base {
+            None => Some(row.plain),
+            Some(base) => row.plain.checked_add(self.decode_bytes_below(&base, row.depth, others)?),
         }
-        let chain = self.chain(location)?;
-        chain.iter().try_fold(0u32, |sum, location| sum.checked_add(self.plain(*location)?))
     }
 
     /// The depth of a location.
     pub(crate) fn depth(&self, location: Location) -> u8 {
         self.pack(location.pack).table.depth(location.row)
-    }
-
-    fn plain(&self, location: Location) -> Option<u32> {
-        self.pack(location.pack).table.row(location.row).map(|(row, ..)| row.plain)
     }
 }

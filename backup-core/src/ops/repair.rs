@@ -10,9 +10,11 @@ use crate::format::name::ObjectName;
 use crate::format::record::{self, Extension};
 use crate::format::tree::{Content, Entry, Item, OwnerName};
 use crate::id::{ChunkId, ChunkPrefix, EntryId};
+use crate::index::segment::Gathering;
 use crate::index::supported::Supported;
-use crate::index::{Voids, segment};
+use crate::index::{self, Index, Voids};
 use crate::ledger::chain::Draft;
+use crate::pack::reader::PackPlace;
 use crate::progress::{Progress, Stage, Warning};
 use crate::repository::build::TreeBuilder;
 use crate::repository::load::Loader;
@@ -61,24 +63,24 @@ impl Repository {
         self.storage.remove_stale_temporaries(self.environment().now())?;
         let old: Vec<String> = self.storage.list("index/")?.into_iter().map(|info| info.name).collect();
         for (domain, keys) in &self.keys {
-            let mut packs = Vec::new();
-            let mut places: Vec<_> = self.state.packs.values().filter(|place| place.domain == *domain).collect();
+            let places = self.state.packs.values().filter(|place| place.domain == *domain);
+            let mut places: Vec<PackPlace> = places.cloned().collect();
             places.sort_by_key(|place| place.id);
-            for result in self.workers.map(places, |place| (place, place.read_table(keys, &self.storage))) {
-                let (place, result) = result;
-                match unless_damage(result)? {
-                    Some(pack) => packs.push(pack),
-                    None => report.warnings.push(Warning {
-                        kind: "unreadable",
-                        subject: place.name().into_bytes(),
-                        message: "its table cannot be read".to_owned(),
-                    }),
+            let mut gathering = Gathering::new(&self.storage, keys, self.writer(), self.environment());
+            for lot in index::lots(places) {
+                let read = |place: PackPlace| (place.read_table(keys, &self.storage), place);
+                for (table, place) in self.workers.map(lot, read) {
+                    match unless_damage(table)? {
+                        Some(pack) => gathering.push(&pack)?,
+                        None => report.warnings.push(Warning {
+                            kind: "unreadable",
+                            subject: place.name().into_bytes(),
+                            message: "its table cannot be read".to_owned(),
+                        }),
+                    }
                 }
             }
-            if packs.len() >= segment::SEGMENT_PACKS_MIN {
-                let written = segment::write(&self.storage, keys, &packs, self.writer(), self.environment())?;
-                report.segments_written += written.len() as u64;
-            }
+            report.segments_written += gathering.finish_if_many()?.len() as u64;
         }
         for name in old.iter().filter(|name| matches!(ObjectName::parse(name), Some(ObjectName::Index(..)))) {
             self.storage.delete(name)?;
@@ -121,7 +123,7 @@ impl Repository {
     fn repair_snapshot(&mut self, old: &Snapshot, lost: &HashSet<ChunkPrefix>) -> Result<Option<EntryId>> {
         let domain = crate::format::name::Domain { class: old.manifest.class.clone(), period: old.manifest.period };
         let Some(keys) = self.keys.get(&domain).cloned() else { return Ok(None) };
-        let mut saver = Saver::new(self, keys, 3, false);
+        let mut saver = Saver::new(self, keys, 3, false)?;
         let mut manifest = Manifest { parent: Some(old.id), warnings: None, ..old.manifest.clone() };
         {
             let loader = Loader::new(self)?;
@@ -154,7 +156,7 @@ impl Repository {
         let id = self.commit(vec![draft], false)?[0];
         let writer = self.writer();
         self.state.insert_snapshot(Snapshot { id, writer, manifest, extensions });
-        self.adopt(packs);
+        self.adopt(Index::default(), packs);
         self.absorb_commits()?;
         Ok(Some(id))
     }

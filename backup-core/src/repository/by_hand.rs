@@ -8,6 +8,7 @@ use crate::environment::Environment;
 use crate::format::constants::FRAME_CONTENT;
 use crate::format::name::Area;
 use crate::id::{ChunkId, ChunkPrefix};
+use crate::index::Index;
 use crate::keyring::{Key, KeyFile, PeriodKeys};
 use crate::pack::builder::{PackBuilder, PlainFrame};
 use crate::pack::reader::{OpenPack, PackPlace};
@@ -77,7 +78,7 @@ impl Place {
         };
         self.repository.storage.write_parts(&place.name(), finished.parts).unwrap();
         let open: OpenPack = place.read_table(&self.keys, &self.repository.storage).unwrap();
-        self.repository.adopt(vec![open]);
+        self.repository.adopt(Index::default(), vec![open]);
         place
     }
 

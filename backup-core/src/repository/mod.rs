@@ -188,10 +188,19 @@ impl Repository {
             return Ok(loaded);
         }
         let places: Vec<PackPlace> = self.state.packs.values().cloned().collect();
-        let reading = Reading { storage: &self.storage, workers: &self.workers, keys: &self.keys };
-        let local = self.options.cache.as_ref().map(|cache| LocalIndex::new(cache, &self.keyring));
-        let (index, unreadable) = Index::load(reading, local.as_ref(), self.environment(), places, &self.state.voids)?;
+        let (local, voids) = (self.local_index(), &self.state.voids);
+        let (index, unreadable) = Index::load(self.reading(), local.as_ref(), self.environment(), places, voids)?;
         Ok(self.index.get_or_init(|| LoadedIndex { index, unreadable }))
+    }
+
+    /// The folder of mapped segments, where there is a cache.
+    pub(crate) fn local_index(&self) -> Option<LocalIndex> {
+        self.options.cache.as_ref().map(|cache| LocalIndex::new(cache, &self.keyring))
+    }
+
+    /// What reading tables needs.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        Reading { storage: &self.storage, workers: &self.workers, keys: &self.keys }
     }
 
     /// Runs a verb that neither looks for what is stored nor reads any table for it: it finds the index empty.
@@ -301,13 +310,23 @@ impl Repository {
         self.index = OnceLock::new();
     }
 
-    /// Makes packs that were just committed known to this process.
-    pub(crate) fn adopt(&mut self, packs: Vec<OpenPack>) {
-        for pack in &packs {
-            self.state.packs.insert(pack.place.id, pack.place.clone());
-        }
+    /// Makes packs that were just committed known to this process: those of checkpoints, and those of the last entry.
+    pub(crate) fn adopt(&mut self, named: Index, packs: Vec<OpenPack>) {
+        let places = named.packs().iter().map(|pack| &pack.place).chain(packs.iter().map(|pack| &pack.place));
+        self.state.packs.extend(places.map(|place| (place.id, place.clone())));
         if let Some(loaded) = self.index.get_mut() {
+            loaded.index.absorb(named);
             loaded.index.extend(packs, true, &Voids::default());
+        }
+        self.bound_index();
+    }
+
+    /// Lets an index that has grown beyond what an opening leaves in memory be loaded anew when it is needed next.
+    fn bound_index(&mut self) {
+        let local = self.local_index();
+        let is_overgrown = |loaded: &LoadedIndex| local.is_some_and(|local| loaded.index.is_overgrown(&local));
+        if self.index.get().is_some_and(is_overgrown) {
+            self.index = OnceLock::new();
         }
     }
 }

@@ -91,6 +91,7 @@ impl Repository {
         let (more, unreadable) = index::read_tables(&self.storage, &self.workers, &self.keys, places)?;
         loaded.index.extend(opened.into_iter().chain(more), unreadable.is_empty(), &self.state.voids);
         loaded.unreadable.extend(unreadable);
+        self.bound_index();
         Ok(())
     }
 

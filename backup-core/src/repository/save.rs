@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::format::constants::{FRAME_CONTENT, FRAME_NODE};
 use crate::format::name::Area;
 use crate::id::{ChunkId, ChunkPrefix};
+use crate::index::{Added, Index};
 use crate::keyring::PeriodKeys;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, PATCH_DEPTH_MAX, SEAL_OVERHEAD_BYTES};
 use crate::pack::builder::PlainFrame;
@@ -51,8 +52,10 @@ pub(crate) struct Saver {
     /// The level of what is stored whole.
     level: i32,
     dry_run: bool,
-    /// Chunks of this run, which the index does not have yet, with what reading each must decode; that is 0 until it was put.
+    /// Chunks of this run that no entry names yet, with what reading each must decode; that is 0 until it was put.
     fresh: HashMap<ChunkPrefix, u32>,
+    /// Packs of this run that an entry names.
+    added: Added,
     streams: [Stream; 6],
     /// What is needed for patches, if there may be any.
     at_hand: Option<AtHand>,
@@ -63,7 +66,7 @@ pub(crate) struct Saver {
     unflushed: bool,
     pub(crate) saved: Saved,
     /// What others commit meanwhile.
-    pub(crate) others: Others,
+    others: Others,
 }
 
 /// Chunks on their way into frames of one kind.
@@ -102,7 +105,10 @@ pub(crate) enum Form {
 
 impl Saver {
     /// Begins a run. A dry one counts what is new, and stores nothing.
-    pub(crate) fn new(repository: &Repository, keys: Arc<PeriodKeys>, level: i32, dry_run: bool) -> Self {
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`] where the index cannot be read.
+    pub(crate) fn new(repository: &Repository, keys: Arc<PeriodKeys>, level: i32, dry_run: bool) -> Result<Self> {
         let workers = Arc::clone(&repository.workers);
         let under_way = 2 * workers.count() + 2;
         let frame_bytes = keys.parameters().frame_bytes as usize;
@@ -120,7 +126,7 @@ impl Saver {
             Which::Nodes => Stream::new(FRAME_NODE, compressed, frame_bytes, &long),
             Which::NodePatches => Stream::new(FRAME_NODE, compressed, short_bytes(PATCHES_FRAME_BYTES), &short),
         };
-        Self {
+        Ok(Self {
             streams: Which::ALL.map(stream),
             at_hand: None,
             patching: Ordered::new(16 * under_way),
@@ -131,10 +137,32 @@ impl Saver {
             level,
             dry_run,
             fresh: HashMap::new(),
+            added: Added::new(repository.local_index(), repository.index()?),
             unflushed: false,
             saved: Saved::default(),
             others: Others::default(),
+        })
+    }
+
+    /// Takes over packs that an entry names by now, so that their chunks need not be remembered one by one.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub(crate) fn add_named(&mut self, repository: &Repository, packs: Vec<OpenPack>) -> Result<()> {
+        for prefix in packs.iter().flat_map(|pack| pack.table.prefixes()) {
+            self.fresh.remove(prefix);
         }
+        self.added.add(repository.reading(), repository.environment(), packs)
+    }
+
+    /// How many chunks no entry names yet.
+    pub(crate) fn unnamed_chunks(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Ends the run. Returns the index of the packs that were named, and what others committed meanwhile.
+    pub(crate) fn finish(self) -> (Index, Others) {
+        (self.added.into_index(), self.others)
     }
 
     /// Looks what others committed, before packs are named. It saves bytes and nothing else, so a failure is none of the run's.
@@ -170,7 +198,8 @@ impl Saver {
 
     /// Whether nobody has a chunk. If so, the caller must put it: nobody else is told so again.
     pub(crate) fn claim(&mut self, loader: &Loader<'_>, prefix: &ChunkPrefix) -> bool {
-        if self.fresh.contains_key(prefix) || self.others.have(prefix) || loader.relies_on(prefix) {
+        let is_ours = self.fresh.contains_key(prefix) || self.added.contains(prefix);
+        if is_ours || self.others.have(prefix) || loader.relies_on(prefix) {
             return false;
         }
         self.fresh.insert(*prefix, 0);
@@ -179,11 +208,11 @@ impl Saver {
 
     /// Plaintext bytes that reading a chunk must decode, its bases included. It is `length` bytes long, and stored or put.
     pub(crate) fn decode_bytes(&self, loader: &Loader<'_>, prefix: &ChunkPrefix, length: u32) -> u32 {
-        match self.fresh.get(prefix) {
-            Some(decode_bytes) => *decode_bytes,
-            // What another backup committed meanwhile is not known so well; it informs, and no more.
-            None => loader.index.decode_bytes(prefix).unwrap_or(length),
+        if let Some(decode_bytes) = self.fresh.get(prefix) {
+            return *decode_bytes;
         }
+        // What another backup committed meanwhile is not known so well; it informs, and no more.
+        self.added.decode_bytes(prefix, loader.index).unwrap_or(length)
     }
 
     /// Puts a chunk of content that was claimed, as a patch if there is one.

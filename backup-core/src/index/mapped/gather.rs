@@ -30,7 +30,7 @@ impl<'a> Lots<'a> {
             pack.drop_record();
             self.rows += pack.table.len();
             self.pending.push(pack);
-            if self.local.is_some_and(|local| self.rows >= local.lot_rows) {
+            if self.local.is_some_and(|local| local.is_too_much(self.rows)) {
                 self.write();
             }
         }
@@ -44,7 +44,7 @@ impl<'a> Lots<'a> {
 
     /// Ends. Returns the packs that stay in memory, and the names of the segments with the others.
     pub(crate) fn finish(mut self) -> (Vec<OpenPack>, Vec<String>) {
-        if self.local.is_some_and(|local| self.rows >= local.rows_min) {
+        if self.local.is_some_and(|local| local.is_worth(self.rows)) {
             self.write();
         }
         self.kept.append(&mut self.pending);

@@ -14,7 +14,7 @@ const GROWTH: u64 = 4;
 const WINDOW: u64 = 1024;
 
 /// The segment and the number of the pack in it that the index takes a pack from.
-pub(super) type Claim = (u32, u32);
+pub(in crate::index) type Claim = (u32, u32);
 
 /// Which segments should become one: the smallest, up to the last one that has at most [`GROWTH`] times as many rows as all before it. One alone is written anew where most of it is not used.
 ///

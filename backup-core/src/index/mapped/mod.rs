@@ -7,7 +7,7 @@
 mod filter;
 pub(crate) mod gather;
 mod layout;
-mod merge;
+pub(super) mod merge;
 pub(super) mod open;
 mod write;
 
@@ -57,6 +57,16 @@ impl LocalIndex {
             rows_min: 1 << 15,
             lot_rows: 1 << 19,
         }
+    }
+
+    /// Whether so many rows in memory are enough for a segment.
+    pub(super) fn is_worth(&self, rows: usize) -> bool {
+        rows >= self.rows_min
+    }
+
+    /// Whether so many rows in memory should be in segments.
+    pub(super) fn is_too_much(&self, rows: usize) -> bool {
+        rows >= self.lot_rows
     }
 
     /// Whether so many more bytes may be written: segments may take up half of the cache, and all of it while they are merged.
@@ -312,6 +322,17 @@ impl Mapped {
         if let Some(taken) = self.packs.get_mut(pack as usize) {
             taken.0 = number;
         }
+    }
+
+    /// Counts the packs of the index from `first` on.
+    pub(super) fn renumber(&mut self, first: u32) {
+        self.packs.iter_mut().filter(|(number, _)| *number != UNUSED).for_each(|(number, _)| *number += first);
+        self.spare = OnceLock::new();
+    }
+
+    /// Gives the segment back.
+    pub(super) fn into_segment(self) -> Arc<Segment> {
+        self.segment
     }
 
     /// How many rows a pack of the segment has.

@@ -26,8 +26,7 @@ impl<'a> Segments<'a> {
         reread: &'a Arc<Reread>,
     ) -> Self {
         local.folder.sweep();
-        let domains = keys.keys().map(|domain| (Arc::clone(domain), domain_tag(domain))).collect();
-        let mut segments = Self { local, reread, segments: Vec::new(), domains };
+        let mut segments = Self::of(local, keys, reread, Vec::new());
         let names: Vec<String> = local.folder.list().into_iter().map(|(name, _)| name).collect();
         if local.has_room(0, true) {
             segments.add(names);
@@ -35,6 +34,17 @@ impl<'a> Segments<'a> {
             names.iter().for_each(|name| local.folder.remove(name));
         }
         segments
+    }
+
+    /// Takes segments that were opened before.
+    pub(in crate::index) fn of(
+        local: &'a LocalIndex,
+        keys: &HashMap<Arc<Domain>, Arc<PeriodKeys>>,
+        reread: &'a Arc<Reread>,
+        segments: Vec<Arc<Segment>>,
+    ) -> Self {
+        let domains = keys.keys().map(|domain| (Arc::clone(domain), domain_tag(domain))).collect();
+        Self { local, reread, segments, domains }
     }
 
     /// Opens more.

@@ -104,7 +104,7 @@ impl World {
                 .iter()
                 .map(|location| format!("{:?}", index.pack(location.pack).table.row(location.row)))
                 .collect();
-            answers.push(format!("{number}: {found:?} {rows:?} {:?}", index.decode_bytes(&prefix)));
+            answers.push(format!("{number}: {found:?} {rows:?} {:?}", index.decode_bytes(&prefix, None)));
             let absent = self.place.id(&[&plaintext[..], b"other"].concat()).prefix();
             assert!(!index.contains(&absent));
         }
@@ -285,4 +285,5 @@ impl World {
     }
 }
 
+mod growing;
 mod harm;

@@ -25,7 +25,8 @@ use crate::format::name::{Domain, ObjectName};
 use crate::format::probes::ProbeResult;
 use crate::format::record;
 use crate::id::{ChunkId, EntryId, RunId};
-use crate::index::{Voids, segment};
+use crate::index::segment::Gathering;
+use crate::index::{Index, Voids};
 use crate::keyring::PeriodKeys;
 use crate::ledger::chain::Draft;
 use crate::limits::{ENTRY_PACKS_MAX, WARNINGS_MAX};
@@ -69,7 +70,7 @@ impl Repository {
         let is_near = |parent: &Snapshot| parent.manifest.period == keys.domain().period;
         let parent = self.choose_parent(source, options)?.filter(is_near);
         let notes: Vec<Warning> = self.prepare(options, keys.domain(), looks, started)?.into_iter().collect();
-        let mut run = Run { looks, ..Run::new(self, keys, options, started) };
+        let mut run = Run { looks, ..Run::new(self, keys, options, started)? };
         // What the parent held is the best guess of what there is to read.
         let expected = parent.as_ref().map(|parent| parent.manifest.sums().plaintext_bytes);
         progress.started(Stage::BackingUp, expected);
@@ -87,14 +88,14 @@ impl Repository {
         report.notes.extend(outcome.notes);
         let is_over = options.dry_run || (options.only_changed && self.is_same(&report, &outcome.bad)?);
         if !is_over {
-            let (snapshot, packs, mut others) =
+            let Committed { snapshot, named, packs, mut others } =
                 run.commit(source.kind(), outcome.roots, &report, &outcome.bad, &outcome.probes)?;
             report.snapshot_id = Some(snapshot.id);
             report.surplus_bytes = others.surplus_bytes();
             report.notes.extend(others.take_notes());
             report.counts = snapshot.manifest.counts;
             self.state.insert_snapshot(snapshot);
-            self.adopt(packs);
+            self.adopt(named, packs);
             self.apply_voids(&outcome.bad);
             self.absorb_commits()?;
             others.absorb(self)?;
@@ -212,30 +213,38 @@ struct Run<'a> {
     saver: Saver,
     /// Whether it looks what others commit meanwhile.
     looks: bool,
-    /// Packs that an entry of this run names already, and those that only the snapshot's will; their tables are kept for the index.
-    named: Vec<OpenPack>,
+    /// Tables of its packs on their way into segments of the repository.
+    gathering: Gathering,
+}
+
+/// What a committed run leaves.
+struct Committed {
+    snapshot: Snapshot,
+    /// The index of the packs that checkpoints named.
+    named: Index,
+    /// Packs that only the snapshot's entry names.
+    packs: Vec<OpenPack>,
+    others: Others,
 }
 
 impl<'a> Run<'a> {
-    fn new(repository: &'a Repository, keys: Arc<PeriodKeys>, options: &'a BackupOptions, started: Time) -> Self {
-        let id = RunId(repository.environment().random());
-        let mut saver = Saver::new(repository, keys, options.level, options.dry_run);
+    fn new(
+        repository: &'a Repository,
+        keys: Arc<PeriodKeys>,
+        options: &'a BackupOptions,
+        started: Time,
+    ) -> Result<Self> {
+        let environment = repository.environment();
+        let id = RunId(environment.random());
+        let gathering = Gathering::new(&repository.storage, &keys, repository.writer(), environment);
+        let mut saver = Saver::new(repository, keys, options.level, options.dry_run)?;
         // What stands alone must be read without anything else.
         if options.patches && !options.is_alone {
             let trusts = options.trusted_seconds > 0;
             saver.allow_patches(if trusts { repository.remembered.clone() } else { Remembered::default() });
         }
-        Self {
-            repository,
-            options,
-            id,
-            started,
-            checkpointed: started,
-            parent: None,
-            saver,
-            looks: true,
-            named: Vec::new(),
-        }
+        let parent = None;
+        Ok(Self { repository, options, id, started, checkpointed: started, parent, saver, looks: true, gathering })
     }
 
     fn store(&mut self, source: &dyn Source, parent: Option<&Snapshot>, progress: &dyn Progress) -> Result<Outcome> {
@@ -254,7 +263,8 @@ impl<'a> Run<'a> {
         }
         let now = self.repository.environment().now();
         let late = now.seconds_apart(self.checkpointed) >= self.options.checkpoint_seconds;
-        if !late && self.saver.unnamed_bytes() < self.options.checkpoint_bytes {
+        let many = self.saver.unnamed_chunks() >= self.options.checkpoint_chunks;
+        if !late && !many && self.saver.unnamed_bytes() < self.options.checkpoint_bytes {
             return Ok(());
         }
         self.checkpointed = now;
@@ -273,8 +283,8 @@ impl<'a> Run<'a> {
             let draft = self.checkpoint(part);
             self.repository.commit(vec![draft], false)?;
         }
-        self.named.extend(packs);
-        Ok(())
+        self.gather(&packs);
+        self.saver.add_named(self.repository, packs)
     }
 
     /// Flushes, and writes the entry that makes the snapshot.
@@ -285,7 +295,7 @@ impl<'a> Run<'a> {
         report: &BackupReport,
         bad: &Voids,
         probes: &[ProbeResult],
-    ) -> Result<(Snapshot, Vec<OpenPack>, Others)> {
+    ) -> Result<Committed> {
         let extensions = self.save_probes(probes)?;
         let warnings = self.save_warnings(&report.warnings)?;
         let mut packs = self.saver.flush()?;
@@ -316,9 +326,10 @@ impl<'a> Run<'a> {
         }
         let id = *ids.last().expect("every draft gets an id");
         let writer = self.repository.writer();
-        self.named.extend(packs);
-        self.write_segments();
-        Ok((Snapshot { id, writer, manifest, extensions }, self.named, self.saver.others))
+        self.gather(&packs);
+        let _ = self.gathering.finish_if_many();
+        let (named, others) = self.saver.finish();
+        Ok(Committed { snapshot: Snapshot { id, writer, manifest, extensions }, named, packs, others })
     }
 
     fn save_warnings(&mut self, warnings: &[Warning]) -> Result<Option<ChunkId>> {
@@ -367,12 +378,9 @@ impl<'a> Run<'a> {
     }
 
     /// Gathers the tables of many new packs, so that the next opening needs few requests. The snapshot stands without; so a failure here is none of the backup's.
-    fn write_segments(&self) {
-        if self.named.len() < segment::SEGMENT_PACKS_MIN {
-            return;
+    fn gather(&mut self, packs: &[OpenPack]) {
+        for pack in packs {
+            let _ = self.gathering.push(pack);
         }
-        let writer = self.repository.writer();
-        let (storage, environment) = (self.repository.storage.clone(), self.repository.environment().clone());
-        let _ = segment::write(&storage, self.saver.keys(), &self.named, writer, &environment);
     }
 }

@@ -21,6 +21,7 @@ pub struct BackupOptions {
     pub(super) dry_run: bool,
     pub(super) content_hash: bool,
     pub(super) checkpoint_bytes: u64,
+    pub(super) checkpoint_chunks: usize,
     pub(super) checkpoint_seconds: u64,
     pub(super) probes: Vec<ProbeRequest>,
     pub(super) patches: bool,
@@ -47,6 +48,7 @@ impl Default for BackupOptions {
             dry_run: false,
             content_hash: false,
             checkpoint_bytes: 2 << 30,
+            checkpoint_chunks: 1 << 19,
             checkpoint_seconds: 300,
             probes: Vec::new(),
             patches: true,
@@ -120,6 +122,12 @@ impl BackupOptions {
         self
     }
 
+    /// After so many new chunks an entry names the packs so far; 524,288 by default. Until then a chunk takes about 40 bytes of memory, and its row in a table as many.
+    pub fn checkpoint_chunks(mut self, chunks: usize) -> Self {
+        self.checkpoint_chunks = chunks;
+        self
+    }
+
     /// After so many seconds an entry names the packs so far; 300 by default.
     pub fn checkpoint_seconds(mut self, seconds: u64) -> Self {
         self.checkpoint_seconds = seconds;
@@ -148,7 +156,7 @@ impl BackupOptions {
     /// Stores everything anew in packs that only the snapshot's own entry names, and neither compares with what is stored nor looks whether it is still there.
     pub(crate) fn alone(mut self) -> Self {
         self.is_alone = true;
-        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_seconds(u64::MAX)
+        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_chunks(usize::MAX).checkpoint_seconds(u64::MAX)
     }
 
     /// Makes no snapshot where all files are there as the parent has them, whatever their metadata. What was there and is gone does not count.
