@@ -21,7 +21,7 @@ use crate::storage::Storage;
 /// From so many packs on, a backup gathers their tables: fewer cost less to read one by one than a list costs.
 pub(crate) const SEGMENT_PACKS_MIN: usize = 8;
 /// A segment holds about so many bytes of tables.
-const SEGMENT_BYTES_TARGET: usize = 16 << 20;
+const SEGMENT_BYTES_TARGET: usize = 4 << 20;
 
 /// Gathers tables of packs of one domain into segments, and writes each when it has its bytes.
 pub(crate) struct Gathering {

@@ -48,7 +48,7 @@ impl Default for BackupOptions {
             dry_run: false,
             content_hash: false,
             checkpoint_bytes: 2 << 30,
-            checkpoint_chunks: 1 << 19,
+            checkpoint_chunks: 1 << 18,
             checkpoint_seconds: 300,
             probes: Vec::new(),
             patches: true,
@@ -122,7 +122,7 @@ impl BackupOptions {
         self
     }
 
-    /// After so many new chunks an entry names the packs so far; 524,288 by default. Until then a chunk takes about 40 bytes of memory, and its row in a table as many.
+    /// After so many new chunks an entry names the packs so far; 262,144 by default. Until then a chunk takes about 40 bytes of memory, and its row in a table as many.
     pub fn checkpoint_chunks(mut self, chunks: usize) -> Self {
         self.checkpoint_chunks = chunks;
         self
