@@ -88,7 +88,7 @@ impl Counter {
         let asked = std::env::var_os("HOLDFAST_GUARD_PROFILES").map(PathBuf::from);
         let profiles = asked.unwrap_or_else(|| directory.path().to_owned());
         fs::create_dir_all(&profiles)?;
-        let made_with = format!("{compiler}; {valgrind}; {library}; {}", processor());
+        let made_with = format!("{compiler}; {valgrind}; {library}; {} {}", vendor(), processor());
         Ok(Some(Self { profiles, _directory: directory, made_with }))
     }
 
@@ -114,6 +114,13 @@ impl Counter {
 fn version(program: &str, words: &[&str]) -> Option<String> {
     let output = Command::new(program).args(words).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Who made the processor: the C library copies in another way on those of others.
+fn vendor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("vendor_id"));
+    line.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':'])).to_owned()
 }
 
 /// What the kernels choose their code by, as far as valgrind knows it.

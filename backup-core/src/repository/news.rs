@@ -138,14 +138,19 @@ impl Others {
     pub(crate) fn look(&mut self, repository: &Repository, domain: &Domain, packs: &[OpenPack]) -> Result<()> {
         let found = self.find(repository, domain)?;
         self.chunks.extend(found);
-        self.surplus_bytes += stored_bytes(packs, |chunk| self.chunks.contains(chunk));
+        // Usually nobody else writes, and then no row need be looked at.
+        if !self.chunks.is_empty() {
+            self.surplus_bytes += stored_bytes(packs, |chunk| self.chunks.contains(chunk));
+        }
         Ok(())
     }
 
     /// Looks after `packs` were named: what others committed since the look before is surplus in them, too. Of two that commit in one moment each may find the other; that none does cannot be.
     pub(crate) fn look_back(&mut self, repository: &Repository, domain: &Domain, packs: &[OpenPack]) -> Result<()> {
         let found = self.find(repository, domain)?;
-        self.surplus_bytes += stored_bytes(packs, |chunk| found.contains(chunk) && !self.chunks.contains(chunk));
+        if !found.is_empty() {
+            self.surplus_bytes += stored_bytes(packs, |chunk| found.contains(chunk) && !self.chunks.contains(chunk));
+        }
         self.chunks.extend(found);
         Ok(())
     }
