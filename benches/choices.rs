@@ -14,20 +14,19 @@ use kit::tasks::{self, Place, Took};
 use kit::{head, median, mib, row};
 
 /// Level, frame and chunk in KiB: one of them varies around the defaults, and the corners that could be better together.
-const CHOICES: [(i32, u32, u32); 13] = [
-    (3, 1024, 64),
-    (1, 1024, 64),
-    (2, 1024, 64),
-    (5, 1024, 64),
+const CHOICES: [(i32, u32, u32); 12] = [
+    (3, 3072, 64),
+    (1, 3072, 64),
+    (2, 3072, 64),
+    (5, 3072, 64),
     (3, 256, 64),
     (3, 512, 64),
+    (3, 1024, 64),
     (3, 2048, 64),
     (3, 4096, 64),
-    (3, 1024, 32),
-    (3, 1024, 128),
-    (1, 4096, 64),
+    (3, 3072, 32),
+    (3, 3072, 128),
     (1, 256, 64),
-    (5, 4096, 64),
 ];
 
 /// Small files that are read, one after the other, with an index that was read before and no frame at hand.

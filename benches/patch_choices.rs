@@ -56,19 +56,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let versions = versions?;
     println!("{:.0} MiB, {steps} steps in {seconds:.0} s", mib(versions.bytes(0) as u64));
     let bound = bounds(&versions);
-    let groups = listed("HOLDFAST_BENCH_GROUPS", ',');
+    let groups = kit::listed("HOLDFAST_BENCH_GROUPS", ',');
     let is_asked = |group: &&(usize, i32)| groups.is_empty() || groups.contains(&format!("{}:{}", group.0, group.1));
     for &(pages, level) in GROUPS.iter().filter(is_asked).take(if kit::is_trial() { 1 } else { GROUPS.len() }) {
         let mut patches = Patches::new(&versions, pages, level);
         table(&mut patches, bound, steps);
     }
     Ok(())
-}
-
-/// What a variable lists.
-fn listed(variable: &str, separator: char) -> Vec<String> {
-    let value = std::env::var(variable).unwrap_or_default();
-    value.split(separator).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn record(bytes: u64, steps: usize) -> Result<Versions, Box<dyn Error>> {
@@ -132,7 +126,7 @@ fn table(patches: &mut Patches<'_>, bound: f64, steps: usize) {
             "patches decoded s",
         ],
     );
-    let names = listed("HOLDFAST_BENCH_RULES", ';');
+    let names = kit::listed("HOLDFAST_BENCH_RULES", ';');
     let is_asked = |rule: &Rule| names.is_empty() || names.iter().any(|name| rule.to_string().contains(name));
     for rule in rules().into_iter().filter(is_asked) {
         let outcome = play(patches, rule);

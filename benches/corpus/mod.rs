@@ -67,8 +67,8 @@ pub(crate) fn make_all(directory: &Path, bytes: u64) -> io::Result<Vec<Corpus>> 
     if let Some(tree) = std::env::var_os("HOLDFAST_BENCH_TREE") {
         return Ok(vec![Corpus { name: "tree", path: fs::canonicalize(tree)? }]);
     }
-    let asked = std::env::var("HOLDFAST_BENCH_CORPORA").unwrap_or_else(|_| NAMES.join(","));
-    let is_asked = |name: &&str| asked.split(',').any(|asked| asked == *name);
+    let asked = crate::kit::listed("HOLDFAST_BENCH_CORPORA", ',');
+    let is_asked = |name: &&str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     let named = NAMES.into_iter().filter(is_asked);
     let corpora: Vec<Corpus> = named.map(|name| Corpus { name, path: directory.join(name) }).collect();
     for corpus in &corpora {

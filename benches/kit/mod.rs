@@ -46,6 +46,12 @@ pub(crate) fn asked(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// What a variable lists, with a separator between.
+pub(crate) fn listed(variable: &str, separator: char) -> Vec<String> {
+    let value = std::env::var(variable).unwrap_or_default();
+    value.split(separator).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// Bytes of each corpus.
 pub(crate) fn corpus_bytes() -> u64 {
     asked("HOLDFAST_BENCH_MIB").unwrap_or(if is_trial() { 2 } else { 256 }) << 20

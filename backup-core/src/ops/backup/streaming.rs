@@ -90,6 +90,7 @@ impl Streaming {
                 Stretch::Again => {
                     self.cutter.restart();
                     self.hasher = self.hasher.as_ref().map(|_| ContentHasher::default());
+                    self.buffers.give(buffer);
                     return Ok(Segment::Again);
                 }
                 Stretch::End => self.ended = true,
