@@ -30,10 +30,7 @@ impl Added {
     /// [`crate::Error::Storage`], where a table must be read again that somebody took out of the cache.
     pub(crate) fn add(&mut self, reading: Reading<'_>, environment: &Environment, packs: Vec<OpenPack>) -> Result<()> {
         self.index.extend(packs, true, &Voids::default());
-        // What found no room there before is not tried again each time.
-        let (tried, _) = self.index.at_load;
-        let rows = self.index.rows_in_memory() - tried;
-        if let Some(local) = self.local.as_ref().filter(|local| local.is_worth(rows)) {
+        if let Some(local) = self.local.as_ref().filter(|local| self.index.is_overgrown(local, 0)) {
             self.index = std::mem::take(&mut self.index).into_segments(reading, local, environment)?;
         }
         Ok(())
@@ -44,7 +41,7 @@ impl Added {
         self.index.contains(prefix)
     }
 
-    /// Plaintext bytes of a chunk that is here and of all its bases, which may be known from before.
+    /// Plaintext bytes of a chunk and of all its bases, any of which may be known from before instead of being here.
     pub(crate) fn decode_bytes(&self, prefix: &ChunkPrefix, known: &Index) -> Option<u32> {
         self.index.decode_bytes(prefix, Some(known))
     }

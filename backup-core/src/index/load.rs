@@ -72,6 +72,8 @@ impl Index {
         local: &LocalIndex,
         environment: &Environment,
     ) -> Result<Self> {
+        // Before anything else is made of the rows.
+        drop(self.runs);
         let reread = self.reread.unwrap_or_else(|| Arc::new(Reread::new(reading.storage, reading.keys)));
         let segments = self.mapped.into_iter().map(Mapped::into_segment).collect();
         let segments = Segments::of(local, reading.keys, &reread, segments);

@@ -54,7 +54,7 @@ pub(crate) struct Index {
     at_load: (usize, usize),
 }
 
-/// With so many segments more than were loaded it is time to load anew, which merges them: each is asked for every chunk.
+/// With more than so many segments beyond those that were loaded it is time to load anew, which merges them: each is asked for every chunk.
 const MORE_SEGMENTS_MAX: usize = 4;
 
 impl Index {
@@ -85,10 +85,12 @@ impl Index {
         }
     }
 
-    /// Whether so much was added since it was loaded that it should be loaded anew, with mapped segments for what lies in memory.
-    pub(crate) fn is_overgrown(&self, local: &LocalIndex) -> bool {
-        let (rows, segments) = self.at_load;
-        local.is_too_much(self.rows_in_memory() - rows) || self.mapped.len() > segments + MORE_SEGMENTS_MAX
+    /// Whether so much was added since it was loaded, with so many rows more, that it should be loaded anew, with mapped segments for what lies in memory.
+    pub(crate) fn is_overgrown(&self, local: &LocalIndex, more_rows: usize) -> bool {
+        let (before, segments) = self.at_load;
+        let rows = self.rows_in_memory() + more_rows - before;
+        // What found no room in segments is tried again when it has doubled, so that this costs no more than a share of what it took to come there.
+        self.mapped.len() > segments + MORE_SEGMENTS_MAX || (rows >= before && local.is_worth(rows))
     }
 
     fn rows_in_memory(&self) -> usize {

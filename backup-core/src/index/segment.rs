@@ -18,7 +18,7 @@ use crate::pack::reader::{OpenPack, PackPlace};
 use crate::pipeline::Workers;
 use crate::storage::Storage;
 
-/// From so many packs on, a backup gathers their tables: fewer cost less to read one by one than a list costs.
+/// From so many packs on segments are looked for, and written of what is left at the end: fewer tables cost less to read one by one than a list costs.
 pub(crate) const SEGMENT_PACKS_MIN: usize = 8;
 /// A segment holds about so many bytes of tables.
 const SEGMENT_BYTES_TARGET: usize = 4 << 20;

@@ -46,7 +46,7 @@ impl Index {
         Some(chain)
     }
 
-    /// Plaintext bytes of a chunk and of all its bases, as its shallowest location needs them; `None` where it has none that can be decoded. Bases that are not here are looked for in `others`.
+    /// Plaintext bytes of a chunk and of all its bases, as its shallowest location needs them; `None` where it has none that can be decoded. A chunk or a base that is not here is looked for in `others`.
     pub(crate) fn decode_bytes(&self, prefix: &ChunkPrefix, others: Option<&Index>) -> Option<u32> {
         self.decode_bytes_below(prefix, PATCH_DEPTH_MAX as u8 + 1, others)
     }

@@ -316,15 +316,17 @@ impl Repository {
         self.state.packs.extend(places.map(|place| (place.id, place.clone())));
         if let Some(loaded) = self.index.get_mut() {
             loaded.index.absorb(named);
+        }
+        self.bound_index(packs.iter().map(|pack| pack.table.len()).sum());
+        if let Some(loaded) = self.index.get_mut() {
             loaded.index.extend(packs, true, &Voids::default());
         }
-        self.bound_index();
     }
 
-    /// Lets an index that has grown beyond what an opening leaves in memory be loaded anew when it is needed next.
-    fn bound_index(&mut self) {
+    /// Lets an index that would grow, with so many rows more, beyond what an opening leaves in memory be loaded anew when it is needed next.
+    fn bound_index(&mut self, more_rows: usize) {
         let local = self.local_index();
-        let is_overgrown = |loaded: &LoadedIndex| local.is_some_and(|local| loaded.index.is_overgrown(&local));
+        let is_overgrown = |found: &LoadedIndex| local.is_some_and(|local| found.index.is_overgrown(&local, more_rows));
         if self.index.get().is_some_and(is_overgrown) {
             self.index = OnceLock::new();
         }

@@ -91,7 +91,7 @@ impl Repository {
         let (more, unreadable) = index::read_tables(&self.storage, &self.workers, &self.keys, places)?;
         loaded.index.extend(opened.into_iter().chain(more), unreadable.is_empty(), &self.state.voids);
         loaded.unreadable.extend(unreadable);
-        self.bound_index();
+        self.bound_index(0);
         Ok(())
     }
 
@@ -178,7 +178,8 @@ impl Others {
         self.objects.extend(batch.objects.iter().map(|object| object.key));
         self.batch.extend(batch);
         let mut found = HashSet::new();
-        for pack in packs {
+        for mut pack in packs {
+            pack.drop_record();
             found.extend(index::live_rows(&pack, &state.voids).map(|(_, chunk)| chunk));
             self.packs.push(pack);
         }

@@ -64,6 +64,8 @@ pub(crate) struct Saver {
     packing: Packing,
     /// Whether something was saved that no flush has returned yet.
     unflushed: bool,
+    /// Chunks that had been put at the last flush.
+    flushed_chunks: u64,
     pub(crate) saved: Saved,
     /// What others commit meanwhile.
     others: Others,
@@ -139,6 +141,7 @@ impl Saver {
             fresh: HashMap::new(),
             added: Added::new(repository.local_index(), repository.index()?),
             unflushed: false,
+            flushed_chunks: 0,
             saved: Saved::default(),
             others: Others::default(),
         })
@@ -155,9 +158,9 @@ impl Saver {
         self.added.add(repository.reading(), repository.environment(), packs)
     }
 
-    /// How many chunks no entry names yet.
-    pub(crate) fn unnamed_chunks(&self) -> usize {
-        self.fresh.len()
+    /// How many chunks were put since the last flush.
+    pub(crate) fn unnamed_chunks(&self) -> u64 {
+        self.saved.new_chunks - self.flushed_chunks
     }
 
     /// Ends the run. Returns the index of the packs that were named, and what others committed meanwhile.
@@ -324,6 +327,7 @@ impl Saver {
             self.send_frame(which, area)?;
         }
         self.unflushed = false;
+        self.flushed_chunks = self.saved.new_chunks;
         self.packing.flush(&mut self.saved)
     }
 

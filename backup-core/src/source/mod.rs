@@ -49,7 +49,7 @@ pub trait Source: Sync {
     }
 }
 
-/// Receives what a source yields. Entries of a directory must come in strictly ascending order of their names, bytewise.
+/// Receives what a source yields. Entries of a directory must come in strictly ascending order of their names, bytewise. After an error nothing more is taken, and no snapshot comes of the walk.
 pub trait Visitor {
     /// A root begins: the next entry is the root itself, named by the last component of `path` (`-` for `/`).
     fn root(&mut self, path: &[u8]) -> Result<()>;

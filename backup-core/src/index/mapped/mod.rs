@@ -147,6 +147,8 @@ pub(super) struct Segment {
     /// Packs whose columns were compared.
     touched: Box<[AtomicBool]>,
     reread: Arc<Reread>,
+    /// Whether a block was not what it was when it was written.
+    damaged: AtomicBool,
     /// Tables that were read again, by the number of the pack.
     spare: OnceLock<Box<[OnceLock<Table>]>>,
 }
@@ -167,8 +169,8 @@ impl Segment {
         let verified = (0..layout.blocks().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let touched = (0..head.counts.packs).map(|_| AtomicBool::new(false)).collect();
         let (local, name, reread) = (local.clone(), name.to_owned(), Arc::clone(reread));
-        let (counts, spare) = (head.counts, OnceLock::new());
-        let segment = Self { local, name, map, layout, counts, verified, touched, reread, spare };
+        let (counts, damaged, spare) = (head.counts, AtomicBool::new(false), OnceLock::new());
+        let segment = Self { local, name, map, layout, counts, verified, touched, reread, damaged, spare };
         let records: &[PackRecord] = segment.slice(Part::Directory, 0..segment.counts.packs)?;
         let is_sorted = records.is_sorted_by(|a, b| a.pack < b.pack);
         (is_sorted && write::are_placed(records, &segment.counts)).then_some(segment)
@@ -177,6 +179,11 @@ impl Segment {
     /// All packs, by id. The directory was verified when the segment was opened.
     fn records(&self) -> &[PackRecord] {
         self.part(Part::Directory, &(0..self.counts.packs)).unwrap_or_default()
+    }
+
+    /// Whether something of it was found not to be as it was written.
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     fn record(&self, number: u32) -> Option<&PackRecord> {
@@ -216,6 +223,7 @@ impl Segment {
         if write::block_tag(&self.local.block_key, bytes) != *tag {
             // The next opening makes a new one.
             self.local.folder.remove(&self.name);
+            self.damaged.store(true, Ordering::Relaxed);
             return None;
         }
         word.fetch_or(bit, Ordering::Release);

@@ -36,13 +36,15 @@ impl<'a> Segments<'a> {
         segments
     }
 
-    /// Takes segments that were opened before.
+    /// Takes segments that were opened before, but for those that turned out not to be as they were written.
     pub(in crate::index) fn of(
         local: &'a LocalIndex,
         keys: &HashMap<Arc<Domain>, Arc<PeriodKeys>>,
         reread: &'a Arc<Reread>,
-        segments: Vec<Arc<Segment>>,
+        mut segments: Vec<Arc<Segment>>,
     ) -> Self {
+        segments.retain(|segment| !segment.is_damaged());
+        sort(&mut segments);
         let domains = keys.keys().map(|domain| (Arc::clone(domain), domain_tag(domain))).collect();
         Self { local, reread, segments, domains }
     }
@@ -55,8 +57,7 @@ impl<'a> Segments<'a> {
                 None => self.local.folder.remove(&name),
             }
         }
-        // Of two that have a pack the larger one counts.
-        self.segments.sort_by_key(|segment| std::cmp::Reverse(segment.counts.rows));
+        sort(&mut self.segments);
     }
 
     /// Finds for each place, in the order of ids, a segment that has the very pack.
@@ -112,4 +113,9 @@ impl<'a> Segments<'a> {
     pub(in crate::index) fn into_all(self) -> Vec<Arc<Segment>> {
         self.segments
     }
+}
+
+/// Of two that have a pack the larger one counts.
+fn sort(segments: &mut [Arc<Segment>]) {
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.counts.rows));
 }

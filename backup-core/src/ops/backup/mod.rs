@@ -12,6 +12,7 @@ mod patching;
 mod probes;
 mod save;
 mod streaming;
+mod strict;
 mod walk;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::time::Time;
 
 use options::ParentChoice;
 pub use options::{BackupOptions, BackupReport, named_level};
+use strict::Strict;
 use walk::Walk;
 
 impl Repository {
@@ -250,7 +252,9 @@ impl<'a> Run<'a> {
     fn store(&mut self, source: &dyn Source, parent: Option<&Snapshot>, progress: &dyn Progress) -> Result<Outcome> {
         self.parent = parent.map(|parent| parent.id);
         let mut walk = Walk::new(self, parent, progress)?;
-        source.walk(&mut walk)?;
+        let mut strict = Strict::new(&mut walk);
+        source.walk(&mut strict)?;
+        strict.finish()?;
         let outcome = walk.finish()?;
         source.verify()?;
         Ok(outcome)
@@ -377,7 +381,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Gathers the tables of many new packs, so that the next opening needs few requests. The snapshot stands without; so a failure here is none of the backup's.
+    /// Gathers the tables of new packs, so that the next opening needs few requests. The snapshot stands without; so a failure here is none of the backup's.
     fn gather(&mut self, packs: &[OpenPack]) {
         for pack in packs {
             let _ = self.gathering.push(pack);

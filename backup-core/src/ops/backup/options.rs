@@ -21,7 +21,7 @@ pub struct BackupOptions {
     pub(super) dry_run: bool,
     pub(super) content_hash: bool,
     pub(super) checkpoint_bytes: u64,
-    pub(super) checkpoint_chunks: usize,
+    pub(super) checkpoint_chunks: u64,
     pub(super) checkpoint_seconds: u64,
     pub(super) probes: Vec<ProbeRequest>,
     pub(super) patches: bool,
@@ -123,7 +123,7 @@ impl BackupOptions {
     }
 
     /// After so many new chunks an entry names the packs so far; 262,144 by default. Until then a chunk takes about 40 bytes of memory, and its row in a table as many.
-    pub fn checkpoint_chunks(mut self, chunks: usize) -> Self {
+    pub fn checkpoint_chunks(mut self, chunks: u64) -> Self {
         self.checkpoint_chunks = chunks;
         self
     }
@@ -156,7 +156,7 @@ impl BackupOptions {
     /// Stores everything anew in packs that only the snapshot's own entry names, and neither compares with what is stored nor looks whether it is still there.
     pub(crate) fn alone(mut self) -> Self {
         self.is_alone = true;
-        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_chunks(usize::MAX).checkpoint_seconds(u64::MAX)
+        self.parent(None).checkpoint_bytes(u64::MAX).checkpoint_chunks(u64::MAX).checkpoint_seconds(u64::MAX)
     }
 
     /// Makes no snapshot where all files are there as the parent has them, whatever their metadata. What was there and is gone does not count.

@@ -95,18 +95,23 @@ fn segments_that_another_process_removes_and_a_full_cache_lose_nothing() {
 fn an_index_is_overgrown_by_rows_in_memory_and_by_segments() {
     let mut world = World::new();
     world.store(4, 50);
-    let local = world.local();
+    let local = LocalIndex { rows_min: 200, ..world.local() };
     let mut index = world.load_all(Some(&local));
+    assert_eq!(
+        (index.rows_in_memory(), index.is_overgrown(&local, 199), index.is_overgrown(&local, 200)),
+        (0, false, true)
+    );
     for is_overgrown in [false, true] {
         let before = world.places();
         world.store(3, 50);
         index.extend(world.open_others(&before), true, &Voids::default());
-        assert_eq!(index.is_overgrown(&local), is_overgrown, "{} rows in memory", index.rows_in_memory());
+        assert_eq!(index.is_overgrown(&local, 0), is_overgrown, "{} rows in memory", index.rows_in_memory());
     }
+    let local = world.local();
     let mut index = world.load_all(Some(&local));
-    assert!(!index.is_overgrown(&local));
+    assert!(!index.is_overgrown(&local, 0));
     for round in 0..6 {
-        assert_eq!(index.is_overgrown(&local), round > MORE_SEGMENTS_MAX);
+        assert_eq!(index.is_overgrown(&local, 0), round > MORE_SEGMENTS_MAX);
         let (before, mut added) = (world.places(), Added::new(Some(local.clone()), &index));
         world.store(1, 50);
         added.add(world.reading(), &Environment::default(), world.open_others(&before)).unwrap();
