@@ -26,7 +26,7 @@ use crate::source::{Handle, Owner, Visitor};
 
 /// A batch of small files goes to a worker when it has so many bytes or files, or lies in so many directories.
 const BATCH_BYTES: u64 = 1 << 20;
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 256;
 const BATCH_DIRECTORIES: usize = 32;
 
 /// The walk of one source.
