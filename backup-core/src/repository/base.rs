@@ -24,7 +24,7 @@ const LEVEL_MIN: i32 = 3;
 /// The least level of patches of nodes and of small chunks: these stand for most of what patches take up, and for little of the time.
 const LEVEL_MIN_SMALL: i32 = 6;
 /// Chunks up to this size are small.
-const SMALL_BYTES: usize = 64 << 10;
+const SMALL_BYTES: usize = 96 << 10;
 /// What a patch costs beyond its payload: the base and the length in its table's row.
 const ROW_BYTES: usize = 20;
 /// So many bytes that a restore must decode beyond the chunk itself are as dear as one stored byte: measured over 100 steps of a database, with this price both the bytes stored
