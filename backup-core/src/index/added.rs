@@ -46,6 +46,11 @@ impl Added {
         self.index.decode_bytes(prefix, Some(known))
     }
 
+    #[cfg(test)]
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// Gives the index of all of them.
     pub(crate) fn into_index(self) -> Index {
         self.index

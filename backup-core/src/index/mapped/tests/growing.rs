@@ -1,5 +1,7 @@
 //! An index grows while a run adds packs to it: what moves into segments at checkpoints, and what is loaded anew.
 
+use std::os::unix::fs::FileExt;
+
 use super::super::super::{Added, Index, MORE_SEGMENTS_MAX, Voids};
 use super::*;
 use crate::pack::reader::OpenPack;
@@ -89,6 +91,30 @@ fn segments_that_another_process_removes_and_a_full_cache_lose_nothing() {
     assert_eq!(added.rows_in_memory(), added.len());
     known.absorb(added);
     assert_eq!(world.answers(&known), world.answers(&world.load_all(None)));
+}
+
+#[test]
+fn a_segment_that_is_damaged_under_a_run_is_read_again_and_left_behind() {
+    let mut world = World::new();
+    let known = world.load_all(None);
+    let mut added = Added::new(Some(world.local()), &known);
+    world.store(4, 60);
+    let first = world.places();
+    added.add(world.reading(), &Environment::default(), world.open_others(&[])).unwrap();
+    let segment = Arc::clone(&added.index().mapped[0].segment);
+    // All behind the directory, which was compared when the segment was opened.
+    let blocks = segment.layout.first_block(Part::Filter)..segment.layout.blocks();
+    let file = std::fs::OpenOptions::new().write(true).open(&world.files()[0]).unwrap();
+    for block in blocks {
+        file.write_all_at(&[0xa5; 64], Layout::offset(block) + 100).unwrap();
+    }
+    assert_eq!(world.answers(added.index()), world.answers(&world.load_all(None)));
+    assert!(segment.is_damaged() && world.files().is_empty(), "found, and unlinked");
+    world.store(3, 60);
+    added.add(world.reading(), &Environment::default(), world.open_others(&first)).unwrap();
+    let index = added.into_index();
+    assert!(index.mapped.iter().all(|mapped| !mapped.segment.is_damaged()), "left behind");
+    assert_eq!(world.answers(&index), world.answers(&world.load_all(None)));
 }
 
 #[test]
