@@ -119,8 +119,8 @@ fn version(program: &str, words: &[&str]) -> Option<String> {
 /// Who made the processor: the C library copies in another way on those of others.
 fn vendor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("vendor_id"));
-    line.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':'])).to_owned()
+    let vendor = text.lines().find_map(|line| line.strip_prefix("vendor_id")?.split_once(':'));
+    vendor.map_or("unknown", |(_, name)| name.trim()).to_owned()
 }
 
 /// What the kernels choose their code by, as far as valgrind knows it.

@@ -317,18 +317,19 @@ impl Repository {
         if let Some(loaded) = self.index.get_mut() {
             loaded.index.absorb(named);
         }
-        self.bound_index(packs.iter().map(|pack| pack.table.len()).sum());
-        if let Some(loaded) = self.index.get_mut() {
-            loaded.index.extend(packs, true, &Voids::default());
-        }
+        self.grow_index(packs, Vec::new());
     }
 
-    /// Lets an index that would grow, with so many rows more, beyond what an opening leaves in memory be loaded anew when it is needed next.
-    fn bound_index(&mut self, more_rows: usize) {
-        let local = self.local_index();
-        let is_overgrown = |found: &LoadedIndex| local.is_some_and(|local| found.index.is_overgrown(&local, more_rows));
-        if self.index.get().is_some_and(is_overgrown) {
+    /// Adds packs to the index, if it was loaded. Where it would grow with their rows beyond what an opening leaves in memory, it is loaded anew when it is needed next. `unreadable` are packs whose
+    /// tables could not be read.
+    fn grow_index(&mut self, packs: Vec<OpenPack>, unreadable: Vec<PackPlace>) {
+        let (local, rows) = (self.local_index(), packs.iter().map(|pack| pack.table.len()).sum());
+        let Some(loaded) = self.index.get_mut() else { return };
+        if local.is_some_and(|local| loaded.index.is_overgrown(&local, rows)) {
             self.index = OnceLock::new();
+            return;
         }
+        loaded.index.extend(packs, unreadable.is_empty(), &self.state.voids);
+        loaded.unreadable.extend(unreadable);
     }
 }

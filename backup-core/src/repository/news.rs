@@ -85,13 +85,13 @@ impl Repository {
 
     /// Adds packs that others committed to the index, if it was loaded.
     fn extend_index(&mut self, mut places: Vec<PackPlace>, opened: Vec<OpenPack>) -> Result<()> {
-        let Some(loaded) = self.index.get_mut() else { return Ok(()) };
+        if self.index.get().is_none() {
+            return Ok(());
+        }
         let given: HashSet<_> = opened.iter().map(|pack| pack.place.id).collect();
         places.retain(|place| !given.contains(&place.id));
         let (more, unreadable) = index::read_tables(&self.storage, &self.workers, &self.keys, places)?;
-        loaded.index.extend(opened.into_iter().chain(more), unreadable.is_empty(), &self.state.voids);
-        loaded.unreadable.extend(unreadable);
-        self.bound_index(0);
+        self.grow_index(opened.into_iter().chain(more).collect(), unreadable);
         Ok(())
     }
 
@@ -138,19 +138,15 @@ impl Others {
     pub(crate) fn look(&mut self, repository: &Repository, domain: &Domain, packs: &[OpenPack]) -> Result<()> {
         let found = self.find(repository, domain)?;
         self.chunks.extend(found);
-        // Usually nobody else writes, and then no row need be looked at.
-        if !self.chunks.is_empty() {
-            self.surplus_bytes += stored_bytes(packs, |chunk| self.chunks.contains(chunk));
-        }
+        self.surplus_bytes += stored_bytes(packs, &self.chunks);
         Ok(())
     }
 
     /// Looks after `packs` were named: what others committed since the look before is surplus in them, too. Of two that commit in one moment each may find the other; that none does cannot be.
     pub(crate) fn look_back(&mut self, repository: &Repository, domain: &Domain, packs: &[OpenPack]) -> Result<()> {
-        let found = self.find(repository, domain)?;
-        if !found.is_empty() {
-            self.surplus_bytes += stored_bytes(packs, |chunk| found.contains(chunk) && !self.chunks.contains(chunk));
-        }
+        let mut found = self.find(repository, domain)?;
+        found.retain(|chunk| !self.chunks.contains(chunk));
+        self.surplus_bytes += stored_bytes(packs, &found);
         self.chunks.extend(found);
         Ok(())
     }
@@ -205,7 +201,11 @@ impl Others {
 }
 
 /// The stored bytes of packs that some of their chunks take up: a frame's are shared out by the lengths of its payloads.
-fn stored_bytes(packs: &[OpenPack], counts: impl Fn(&ChunkPrefix) -> bool) -> u64 {
+fn stored_bytes(packs: &[OpenPack], chunks: &HashSet<ChunkPrefix>) -> u64 {
+    // Usually nobody else writes, and then no row need be looked at.
+    if chunks.is_empty() {
+        return 0;
+    }
     let mut bytes = 0;
     for pack in packs {
         let mut counted: u64 = 0;
@@ -213,7 +213,7 @@ fn stored_bytes(packs: &[OpenPack], counts: impl Fn(&ChunkPrefix) -> bool) -> u6
         for frame in pack.table.frames() {
             let rows = (frame.first_row..frame.first_row + frame.rows).filter_map(|row| pack.table.row(row));
             let payload: u64 =
-                rows.filter(|(row, ..)| counts(&row.prefix)).map(|(row, ..)| u64::from(row.payload)).sum();
+                rows.filter(|(row, ..)| chunks.contains(&row.prefix)).map(|(row, ..)| u64::from(row.payload)).sum();
             is_whole &= payload == u64::from(frame.payload);
             counted += u64::from(frame.stored) * payload / u64::from(frame.payload).max(1);
         }

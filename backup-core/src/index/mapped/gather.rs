@@ -30,7 +30,7 @@ impl<'a> Lots<'a> {
             pack.drop_record();
             self.rows += pack.table.len();
             self.pending.push(pack);
-            if self.local.is_some_and(|local| local.is_too_much(self.rows)) {
+            if self.local.is_some_and(|local| self.rows >= local.lot_rows) {
                 self.write();
             }
         }

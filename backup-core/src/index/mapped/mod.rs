@@ -64,11 +64,6 @@ impl LocalIndex {
         rows >= self.rows_min
     }
 
-    /// Whether so many rows in memory should be in segments.
-    pub(super) fn is_too_much(&self, rows: usize) -> bool {
-        rows >= self.lot_rows
-    }
-
     /// Whether so many more bytes may be written: segments may take up half of the cache, and all of it while they are merged.
     fn has_room(&self, bytes: u64, is_merge: bool) -> bool {
         let limit = self.folder.limit_bytes() / if is_merge { 1 } else { 2 };
